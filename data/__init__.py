@@ -1,0 +1,1 @@
+"""Corpora, the layouts they come in, folds, conditions and batches."""

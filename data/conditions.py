@@ -1,0 +1,71 @@
+"""Modalities and conditions: which modalities of an utterance are available."""
+
+from enum import StrEnum
+from typing import Literal
+
+from data.errors import UserError
+
+Modality = Literal["a", "v", "t"]
+
+MODALITIES: tuple[Modality, ...] = ("a", "v", "t")
+"""Acoustic, visual, textual: the order in which features are concatenated everywhere."""
+
+
+class Condition(StrEnum):
+    """A set of available modalities, written with the paper's letters in the order a, v, t.
+
+    >>> Condition("av").available, Condition("av").missing
+    (('a', 'v'), ('t',))
+    >>> Condition("t").mask
+    (False, False, True)
+    """
+
+    A = "a"
+    V = "v"
+    T = "t"
+    AV = "av"
+    AT = "at"
+    VT = "vt"
+    AVT = "avt"
+
+    @property
+    def available(self) -> tuple[Modality, ...]:
+        return tuple(m for m in MODALITIES if m in self.value)
+
+    @property
+    def missing(self) -> tuple[Modality, ...]:
+        return tuple(m for m in MODALITIES if m not in self.value)
+
+    @property
+    def mask(self) -> tuple[bool, bool, bool]:
+        """True where a modality is available, in the order a, v, t."""
+        a, v, t = (m in self.value for m in MODALITIES)
+        return a, v, t
+
+    @classmethod
+    def parse(cls, text: str) -> "Condition":
+        """The condition written in any order of its letters.
+
+        Raises:
+            UserError: a letter is unknown or repeated, or there is none.
+        """
+        try:
+            condition = cls("".join(m for m in MODALITIES if m in text.lower()))
+        except ValueError:
+            condition = None
+        if condition is None or len(condition) != len(text):
+            raise UserError(f"'{text}' is no condition; write the available modalities, one of {', '.join(cls)}.")
+        return condition
+
+
+MISSING_CONDITIONS: tuple[Condition, ...] = (
+    Condition.A,
+    Condition.V,
+    Condition.T,
+    Condition.AV,
+    Condition.AT,
+    Condition.VT,
+)
+"""The six conditions in which something is missing (seed paper, section 3), in the order of its Table 1."""
+
+ALL_CONDITIONS: tuple[Condition, ...] = (*MISSING_CONDITIONS, Condition.AVT)

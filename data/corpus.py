@@ -1,0 +1,289 @@
+"""The corpus: utterances with ragged features of three modalities, labels, speakers and folds, kept as Arrow files.
+
+Layouts that corpora are imported from live in `data.layouts`; tensors in `data.batches`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data.conditions import MODALITIES, Modality
+from data.errors import CorpusError
+
+SetName = Literal["train", "validation", "test"]
+SETS: tuple[SetName, ...] = get_args(SetName)
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The ragged sequences of one modality, one after the other.
+
+    Attributes:
+        values: float32 (frames of all utterances, features).
+        offsets: int64 (utterances + 1,); utterance i has the frames offsets[i]:offsets[i + 1].
+    """
+
+    values: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, parts: list[NDArray[np.float32]]) -> "Sequences":
+        """The sequences (time, features) of several utterances as one."""
+        lengths = [len(part) for part in parts]
+        return cls(np.concatenate(parts).astype(np.float32, copy=False), np.cumsum([0, *lengths], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """The sequence (time, features) of one utterance, a view."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+    @property
+    def dimension(self) -> int:
+        return int(self.values.shape[1])
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split of the corpus; each set holds indices of utterances, int64."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    def __getitem__(self, name: SetName) -> NDArray[np.int64]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything an experiment needs to know of its data.
+
+    Attributes:
+        name: what people call it.
+        classes: names of the classes, in label order.
+        utterances: one row each, with the columns `utterance` (name), `label` (int64) and any others, such as `speaker`.
+        sequences: features of each modality, in the order of `utterances`.
+        folds: by number, from 1.
+        standardised: modalities whose features every fold standardises with its own training statistics.
+        about: source, licence and other remarks, for people.
+        best: where it is known, the best accuracy any classifier can reach in each condition.
+        fingerprint: hash of all that a result can depend on; names of corpus and classes are not among it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    utterances: pa.Table
+    sequences: Mapping[Modality, Sequences]
+    folds: Mapping[int, Fold]
+    standardised: tuple[Modality, ...] = ()
+    about: str = ""
+    best: Mapping[str, float] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        return int(self.utterances.num_rows)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.utterances["utterance"].to_pylist())
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 (utterances,)."""
+        return np.asarray(self.utterances["label"].to_numpy(), dtype=np.int64)
+
+    @property
+    def speakers(self) -> list[str] | None:
+        """Who speaks each utterance, or None where that is not known."""
+        return list(self.utterances["speaker"].to_pylist()) if "speaker" in self.utterances.column_names else None
+
+    @property
+    def dimensions(self) -> dict[Modality, int]:
+        return {m: self.sequences[m].dimension for m in MODALITIES}
+
+
+def compute_fingerprint(corpus: Corpus) -> str:
+    """Hash of everything the result of a run can depend on: names, labels, features, folds, and what is standardised."""
+    digest = hashlib.sha256(f"corpus format {FORMAT}".encode())
+    for text in ("\n".join(corpus.names), " ".join(corpus.standardised), str(len(corpus.classes))):
+        digest.update(text.encode() + b"\0")
+    digest.update(np.ascontiguousarray(corpus.labels))
+    for modality in MODALITIES:
+        sequences = corpus.sequences[modality]
+        digest.update(np.ascontiguousarray(sequences.offsets))
+        digest.update(np.ascontiguousarray(sequences.values))
+    for number, fold in sorted(corpus.folds.items()):
+        for name in SETS:
+            digest.update(f"{number} {name} {len(fold[name])}".encode())
+            digest.update(np.ascontiguousarray(fold[name]))
+    return digest.hexdigest()[:32]
+
+
+def training_statistics(
+    corpus: Corpus, fold: int, modality: Modality
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each feature over all frames of a fold's training set, float32 (features,).
+
+    A feature that never varies gets the deviation 1.
+    """
+    sequences = corpus.sequences[modality]
+    total = np.zeros(sequences.dimension)
+    squares = np.zeros(sequences.dimension)
+    train = corpus.folds[fold].train
+    shift = sequences.values[:1].astype(np.float64)
+    for part in np.array_split(train, max(1, len(train) // 256)):
+        frames = np.concatenate([sequences[i] for i in part]).astype(np.float64) - shift
+        total += frames.sum(0)
+        squares += (frames**2).sum(0)
+    count = int(sequences.lengths[train].sum())
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    deviation[deviation < 1e-6 * np.maximum(1, np.abs(mean))] = 1
+    return (mean + shift[0]).astype(np.float32), deviation.astype(np.float32)
+
+
+def write_corpus(corpus: Corpus, folder: Path, *, compression: Literal["zstd"] | None = None) -> Corpus:
+    """Write a corpus to a new folder, all of it or nothing, and return it with its fingerprint.
+
+    Uncompressed files are what `open_corpus` can map into memory without a copy.
+
+    Raises:
+        CorpusError: the folder is there already, or cannot be written.
+    """
+    if folder.exists():
+        raise CorpusError(f"{folder} exists already; choose another --name, or delete that folder first.")
+    corpus = replace(corpus, fingerprint=compute_fingerprint(corpus))
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    try:
+        partial.mkdir(parents=True)
+        _write_table(corpus.utterances.combine_chunks(), partial / "utterances.arrow", options)
+        _write_table(_fold_table(corpus.folds), partial / "folds.arrow", options)
+        for modality in MODALITIES:
+            _write_table(_sequence_table(corpus.sequences[modality]), partial / f"{modality}.arrow", options)
+        header = {
+            "format": FORMAT,
+            "name": corpus.name,
+            "classes": corpus.classes,
+            "dimensions": corpus.dimensions,
+            "standardised": corpus.standardised,
+            "about": corpus.about,
+            "best": dict(corpus.best),
+            "fingerprint": corpus.fingerprint,
+        }
+        (partial / "corpus.json").write_text(json.dumps(header, indent=2) + "\n")
+        partial.rename(folder)
+    except OSError as error:
+        raise CorpusError(f"The corpus cannot be written to {folder}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return corpus
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """Map a corpus into memory; nothing is read before it is used.
+
+    Raises:
+        CorpusError: there is no corpus in the folder, or one of its files is damaged.
+    """
+    header_file = folder / "corpus.json"
+    try:
+        header = json.loads(header_file.read_text())
+        if header["format"] != FORMAT:
+            raise CorpusError(
+                f"{header_file} has the corpus format {header['format']}, and this program reads {FORMAT}; import the "
+                "corpus again."
+            )
+        corpus = Corpus(
+            name=header["name"],
+            classes=tuple(header["classes"]),
+            utterances=_read_table(folder / "utterances.arrow"),
+            sequences={m: _read_sequences(folder / f"{m}.arrow") for m in MODALITIES},
+            folds=_read_folds(folder / "folds.arrow"),
+            standardised=tuple(header["standardised"]),
+            about=header["about"],
+            best=header["best"],
+            fingerprint=header["fingerprint"],
+        )
+    except FileNotFoundError as error:
+        raise CorpusError(f"{error.filename or folder} is missing; import the corpus again.") from error
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise CorpusError(f"The corpus in {folder} is damaged ({error}); import it again.") from error
+    counts = {len(corpus.sequences[m]) for m in MODALITIES}
+    if counts != {len(corpus)}:
+        raise CorpusError(f"The corpus in {folder} is damaged (its tables differ in length); import it again.")
+    return corpus
+
+
+def verify_corpus(corpus: Corpus) -> None:
+    """Read a corpus through and compare it with its fingerprint.
+
+    Raises:
+        CorpusError: its files are not those that were imported.
+    """
+    if compute_fingerprint(corpus) != corpus.fingerprint:
+        raise CorpusError(
+            f"The files of corpus '{corpus.name}' have changed since they were imported; import it again under a new "
+            "--name, so that earlier results keep theirs."
+        )
+
+
+def _write_table(table: pa.Table, file: Path, options: pa.ipc.IpcWriteOptions) -> None:
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+
+
+def _read_table(file: Path) -> pa.Table:
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _sequence_table(sequences: Sequences) -> pa.Table:
+    values = pa.array(np.ascontiguousarray(sequences.values).reshape(-1))
+    frames = pa.FixedSizeListArray.from_arrays(values, sequences.dimension)
+    return pa.table({"frames": pa.LargeListArray.from_arrays(pa.array(sequences.offsets), frames)})
+
+
+def _read_sequences(file: Path) -> Sequences:
+    ragged = _read_table(file)["frames"].combine_chunks()
+    values = ragged.values.values.to_numpy(zero_copy_only=True)
+    return Sequences(values.reshape(-1, ragged.values.type.list_size), ragged.offsets.to_numpy(zero_copy_only=True))
+
+
+def _fold_table(folds: Mapping[int, Fold]) -> pa.Table:
+    rows = [(n, name, fold[name]) for n, fold in sorted(folds.items()) for name in SETS]
+    sizes = [len(indices) for _, _, indices in rows]
+    return pa.table(
+        {
+            "fold": np.repeat(np.array([n for n, _, _ in rows], dtype=np.int32), sizes),
+            "set": pa.array(np.repeat([name for _, name, _ in rows], sizes)),
+            "utterance": np.concatenate([indices for _, _, indices in rows]),
+        }
+    )
+
+
+def _read_folds(file: Path) -> dict[int, Fold]:
+    table = _read_table(file).to_pandas()
+    return {
+        int(n): Fold(*(part.loc[part["set"] == name, "utterance"].to_numpy(np.int64) for name in SETS))
+        for n, part in table.groupby("fold")
+    }
+
+

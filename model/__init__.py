@@ -1,0 +1,1 @@
+"""Networks, losses and training loops; PyTorch only."""

@@ -1,0 +1,158 @@
+"""Specificity encoders (one for each modality) and the invariance encoder they share.
+
+A missing modality is a zero input of the same length. What an encoder makes of zeros depends on the length alone, so it
+is computed once for all utterances instead of once for each (method.md, "The same result for less work", 2 to 4).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.batches import Batch
+from data.conditions import MODALITIES, Modality
+from model.dropout import dropout
+
+HIDDEN = 128
+WINDOWS = (3, 4, 5)
+
+
+class SpecificityEncoder(Protocol):
+    """What an encoder of one modality can do: pool over time, then project what was pooled."""
+
+    def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Features pooled over each utterance's own time steps, (batch, pooled), of (batch, time, features)."""
+        ...
+
+    def pool_zeros(self, lengths: Tensor) -> Tensor:
+        """The same for zero inputs of these lengths, (batch, pooled)."""
+        ...
+
+    def project(self, pooled: Tensor, generator: torch.Generator | None) -> Tensor:
+        """h_m, (batch, hidden), of pooled features."""
+        ...
+
+
+class SequenceEncoder(nn.Module):
+    """Enc_a and Enc_v: a one-layer LSTM, then the maximum over time of its outputs."""
+
+    def __init__(self, features: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, hidden, batch_first=True)
+
+    def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
+        outputs, _ = self.lstm(x)
+        return _masked_max(outputs, lengths)
+
+    def pool_zeros(self, lengths: Tensor) -> Tensor:
+        weight = next(self.lstm.parameters())
+        outputs, _ = self.lstm(weight.new_zeros(1, int(lengths.max()), self.lstm.input_size))
+        running_maximum: Tensor = outputs[0].cummax(0).values
+        return running_maximum[lengths - 1]
+
+    def project(self, pooled: Tensor, generator: torch.Generator | None) -> Tensor:  # noqa: ARG002
+        return pooled
+
+
+class TextEncoder(nn.Module):
+    """Enc_t, a TextCNN: convolutions over 3, 4 and 5 time steps, ReLU, maximum over time; dropout, linear, ReLU.
+
+    A text shorter than the widest window counts as zero-padded up to it; no window reaches over padding otherwise.
+    """
+
+    def __init__(self, features: int, hidden: int = HIDDEN, dropout_rate: float = 0.5) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList([nn.Conv1d(features, hidden, window) for window in WINDOWS])
+        self.output = nn.Linear(len(WINDOWS) * hidden, hidden)
+        self.dropout_rate = dropout_rate
+
+    def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
+        x = F.pad(x, (0, 0, 0, max(0, WINDOWS[-1] - x.shape[1]))).transpose(1, 2)
+        lengths = lengths.clamp(min=WINDOWS[-1])
+        pooled = [
+            _masked_max(convolution(x).transpose(1, 2), lengths - window + 1)
+            for window, convolution in zip(WINDOWS, self.convolutions, strict=True)
+        ]
+        return F.relu(torch.cat(pooled, 1))
+
+    def pool_zeros(self, lengths: Tensor) -> Tensor:
+        biases = torch.cat([convolution.bias for convolution in self.convolutions])  # type: ignore[misc]
+        return F.relu(biases).expand(len(lengths), -1)
+
+    def project(self, pooled: Tensor, generator: torch.Generator | None) -> Tensor:
+        return F.relu(self.output(dropout(pooled, self.dropout_rate, generator)))
+
+
+class InvarianceEncoder(nn.Sequential):
+    """Enc', shared by the modalities: linear, LeakyReLU, linear, LeakyReLU; (..., hidden) to the same shape."""
+
+    def __init__(self, hidden: int = HIDDEN) -> None:
+        super().__init__(nn.Linear(hidden, hidden), nn.LeakyReLU(), nn.Linear(hidden, hidden), nn.LeakyReLU())
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Both encodings of utterances, from which every condition's can be put together.
+
+    Attributes:
+        real: h of the real inputs, (batch, 3, hidden), modalities in the order a, v, t.
+        zero: h of zero inputs of the same lengths, (batch, 3, hidden).
+    """
+
+    real: Tensor
+    zero: Tensor
+
+    def under(self, available: Tensor) -> Tensor:
+        """h, (batch, 3, hidden), where `available`, bool (3,) or (batch, 3), says which inputs are real."""
+        return torch.where(available[..., None], self.real, self.zero)
+
+
+class SpecificityEncoders(nn.Module):
+    """Enc_a, Enc_v and Enc_t side by side."""
+
+    def __init__(self, dimensions: Mapping[Modality, int], hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.a = SequenceEncoder(dimensions["a"], hidden)
+        self.v = SequenceEncoder(dimensions["v"], hidden)
+        self.t = TextEncoder(dimensions["t"], hidden)
+
+    def of(self, modality: Modality) -> SpecificityEncoder:
+        encoders: dict[Modality, SpecificityEncoder] = {"a": self.a, "v": self.v, "t": self.t}
+        return encoders[modality]
+
+    def forward(self, batch: Batch, available: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """h, (batch, 3, hidden), with zero inputs where `available`, bool (batch, 3), is False.
+
+        Only utterances that have a modality go through its encoder.
+        """
+        parts = []
+        for index, modality in enumerate(MODALITIES):
+            encoder, lengths = self.of(modality), batch.lengths[modality]
+            present = available[:, index].nonzero()[:, 0]
+            if len(present) == len(batch):
+                pooled = encoder.pool(batch.features[modality], lengths)
+            else:
+                pooled = encoder.pool_zeros(lengths)
+                if len(present):
+                    real = encoder.pool(batch.features[modality][present], lengths[present])
+                    pooled = pooled.to(real.dtype).index_copy(0, present, real)
+            parts.append(encoder.project(pooled, generator))
+        return torch.stack(parts, 1)
+
+    def both(self, batch: Batch) -> Encodings:
+        """The encodings of the real and of the zero inputs, without dropout: each utterance is encoded once."""
+        real, zero = [], []
+        for modality in MODALITIES:
+            encoder, lengths = self.of(modality), batch.lengths[modality]
+            real.append(encoder.project(encoder.pool(batch.features[modality], lengths), None))
+            zero.append(encoder.project(encoder.pool_zeros(lengths), None))
+        return Encodings(torch.stack(real, 1), torch.stack(zero, 1))
+
+
+def _masked_max(outputs: Tensor, lengths: Tensor) -> Tensor:
+    steps = torch.arange(outputs.shape[1], device=outputs.device)
+    beyond = steps >= lengths[:, None]
+    return outputs.masked_fill(beyond[..., None], -torch.inf).amax(1)

@@ -1,0 +1,19 @@
+"""What a trained network predicts for a set of utterances in each condition."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from data.batches import Examples
+from data.conditions import Condition
+from model.recipe import Network
+
+EVALUATION_BATCH = 256
+
+
+@torch.no_grad()
+def predict(network: Network, examples: Examples, conditions: Sequence[Condition]) -> Tensor:
+    """Class probabilities, float32 (conditions, utterances, classes), for all utterances of a set."""
+    logits = [network.logits(batch, conditions) for batch in examples.batches(EVALUATION_BATCH)]
+    return torch.cat(logits, 1).float().softmax(-1)

@@ -1,0 +1,45 @@
+"""Parts every network here is made of: the classifier, and how weights are initialised."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.dropout import dropout
+
+
+class Classifier(nn.Module):
+    """Two hidden layers, each linear, ReLU, dropout; then a linear layer to the classes."""
+
+    def __init__(self, inputs: int, classes: int, *, hidden: int = 128, dropout_rate: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(inputs, hidden), nn.Linear(hidden, hidden)])
+        self.output = nn.Linear(hidden, classes)
+        self.dropout_rate = dropout_rate
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Logits (..., classes) of joint representations (..., inputs)."""
+        for layer in self.layers:
+            x = dropout(F.relu(layer(x)), self.dropout_rate, generator)
+        logits: Tensor = self.output(x)
+        return logits
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Linear and convolution weights kaiming-normal (fan-in, a = 0), biases 0; LSTMs as PyTorch does by default."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d):
+            nn.init.kaiming_normal_(module.weight, a=0, mode="fan_in", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LSTM):
+            bound = 1 / math.sqrt(module.hidden_size)
+            for parameter in module.parameters():
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+
+def sub_weights(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Of a network's weights, those of the sub-network `name`, named as that sub-network names them."""
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}

@@ -1,0 +1,93 @@
+"""What a system is: the networks it trains one after the other, and with which losses.
+
+The one training loop (`model.training`) and the one evaluation (`model.evaluation`) work with any network and recipe
+described in these words.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data.batches import Batch, Examples
+from data.conditions import Condition, Modality
+from model.encoders import SpecificityEncoders
+from model.parameters import TrainingParameters
+
+Weights = Mapping[str, NDArray[np.float32]]
+"""A trained network's parameters by name, as they travel between processes and lie in the store."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a corpus determines the sizes of a network."""
+
+    dimensions: Mapping[Modality, int]
+    classes: int
+
+
+class Network(nn.Module, ABC):
+    """A network that classifies utterances under missing conditions. It is in evaluation mode whenever no generator is
+    handed to it, so `train()` and `eval()` have no meaning here."""
+
+    selection: ClassVar[tuple[Condition, ...]]
+    """The conditions under which validation chooses the epoch."""
+
+    def sub_networks(self) -> list[nn.Module]:
+        """The parts whose gradients are clipped each by itself: every encoder, and every other direct child."""
+        parts: list[nn.Module] = []
+        for child in self.children():
+            parts += child.children() if isinstance(child, SpecificityEncoders) else [child]
+        return parts
+
+    @abstractmethod
+    def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """Logits (conditions, batch, classes), without dropout."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one step minimises, and the terms it is made of, unweighted, as scalars."""
+
+    total: Tensor
+    terms: Mapping[str, Tensor]
+
+
+Objective = Callable[[Batch, torch.Generator], Losses]
+"""The losses of one training batch; the generator, on the batch's device, draws dropout and conditions."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One trained stage, shared by all systems that name it.
+
+    Attributes:
+        name: what the stage is called in keys, seeds and the store.
+        version: raised by hand whenever a change of the code changes what comes out.
+        parameters: the class of its hyper-parameters.
+        network: builds the network for a corpus, its weights yet to be initialised.
+        objective: makes the losses, from the network (whose weights it may first take over from earlier stages), the
+            hyper-parameters, the training set, and the weights of the earlier stage, if there is one.
+        after: the stage of the same system whose weights it starts from.
+    """
+
+    name: str
+    version: int
+    parameters: type[TrainingParameters]
+    network: Callable[[Shape, Any], Network]
+    objective: Callable[[Any, Any, Examples, Weights | None], Objective]
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the comparison table: trained stages by name, in order; the last one's network is evaluated."""
+
+    name: str
+    summary: str
+    recipes: Mapping[str, Recipe]

@@ -1,0 +1,193 @@
+"""IF-MMIN: modality-invariant features help imagine the features of missing modalities (Zuo et al., ICASSP 2023)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.batches import Batch, Examples, availability
+from data.conditions import MISSING_CONDITIONS, Condition
+from model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders
+from model.imagination import BLOCK_SIZES, InvariantImagination
+from model.layers import Classifier, sub_weights
+from model.losses import pairwise_discrepancy
+from model.parameters import TrainingParameters, parameter
+from model.recipe import Losses, Network, Objective, Recipe, Shape, System, Weights
+
+ENCODING_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingParameters(TrainingParameters):
+    """Stage 1, invariant feature learning."""
+
+    moment_order: int = parameter(5, "K, the highest moment that CMD compares", minimum=1)
+    gradient_clip: float = parameter(0.5, "largest gradient norm of each sub-network", positive=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImaginationParameters(TrainingParameters):
+    """Stage 2, IF-MMIN training."""
+
+    lambda1: float = parameter(1.0, "weight of the imagination loss L_img", minimum=0)
+    lambda2: float = parameter(100.0, "weight of the invariance loss L_inv", minimum=0)
+    epochs: int = parameter(40, "passes over the training set", minimum=1)
+    constant_epochs: int = parameter(20, "epochs before the learning rate decays", minimum=0)
+    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
+    beta1: float = parameter(0.5, "Adam's decay rate of the first moment", minimum=0, below=1)
+    dropout: float = parameter(0.5, "dropout rate of the classifier", minimum=0, below=1)
+
+
+class InvariancePretraining(Network):
+    """Stage 1: specificity encoders, the invariance encoder, and a classifier on [h; H]."""
+
+    selection = (Condition.AVT,)
+
+    def __init__(self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
+        self.invariance = InvarianceEncoder(hidden)
+        self.classifier = Classifier(6 * hidden, shape.classes, hidden=hidden, dropout_rate=dropout_rate)
+
+    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """H, (batch, 3, hidden), and logits of modality-specific features h, (batch, 3, hidden)."""
+        invariant = self.invariance(h)
+        return invariant, self.classifier(torch.cat([h.flatten(1), invariant.flatten(1)], 1), generator)
+
+    def losses(self, batch: Batch, moment_order: int, generator: torch.Generator | None = None) -> Losses:
+        """L_cls + L_cmd under full modality (seed paper, eq. 3)."""
+        everything = batch.labels.new_ones(len(batch), 3, dtype=torch.bool)
+        invariant, logits = self(self.encoders(batch, everything, generator), generator)
+        classification = F.cross_entropy(logits, batch.labels)
+        discrepancy = pairwise_discrepancy(
+            invariant.float() if invariant.dtype == torch.bfloat16 else invariant, moment_order
+        )
+        return Losses(classification + discrepancy, {"cls": classification, "cmd": discrepancy})
+
+    def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        encodings = self.encoders.both(batch)
+        masks = availability(tuple(conditions), batch.labels.device)
+        return torch.stack([self(encodings.under(mask))[1] for mask in masks])
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the teacher, the frozen network of stage 1, makes of utterances.
+
+    Attributes:
+        specific: its h of the real and of the zero inputs.
+        invariant: its H of the full input, (utterances, 3, hidden).
+    """
+
+    specific: Encodings
+    invariant: Tensor
+
+    def complement(self, rows: Tensor, available: Tensor) -> Tensor:
+        """What to imagine, (batch, 3, hidden): h of the real input where a modality is missing, else of zeros."""
+        return Encodings(self.specific.real[rows], self.specific.zero[rows]).under(~available)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, teacher: InvariancePretraining, examples: Examples) -> "Targets":
+        """Computed once for all epochs: the teacher does not change."""
+        parts = [teacher.encoders.both(batch) for batch in examples.batches(ENCODING_BATCH)]
+        specific = Encodings(torch.cat([p.real for p in parts]), torch.cat([p.zero for p in parts]))
+        return cls(specific, teacher.invariance(specific.real))
+
+
+class IFMMIN(Network):
+    """Stage 2: the encoders of stage 1, IF-IM, and a classifier on the joint representation C."""
+
+    selection = MISSING_CONDITIONS
+
+    def __init__(
+        self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
+    ) -> None:
+        super().__init__()
+        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
+        self.invariance = InvarianceEncoder(hidden)
+        self.imagination = InvariantImagination(3 * hidden, sizes=block_sizes)
+        self.classifier = Classifier(
+            self.imagination.representation, shape.classes, hidden=hidden, dropout_rate=dropout_rate
+        )
+
+    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """H' and imagined features h', (batch, 3, hidden), and logits, of h under a condition, (batch, 3, hidden)."""
+        invariant = self.invariance(h)
+        imagined, representation = self.imagination(h.flatten(1), invariant.flatten(1))
+        return invariant, imagined.view_as(h), self.classifier(representation, generator)
+
+    def losses(
+        self,
+        batch: Batch,
+        available: Tensor,
+        targets: Targets,
+        parameters: ImaginationParameters,
+        generator: torch.Generator | None = None,
+    ) -> Losses:
+        """L_cls + lambda1 L_img + lambda2 L_inv (seed paper, eq. 8); `available` is bool (batch, 3)."""
+        invariant, imagined, logits = self(self.encoders(batch, available, generator), generator)
+        classification = F.cross_entropy(logits, batch.labels)
+        imagination = F.mse_loss(imagined, targets.complement(batch.rows, available))
+        invariance = F.mse_loss(invariant, targets.invariant[batch.rows])
+        total = classification + parameters.lambda1 * imagination + parameters.lambda2 * invariance
+        return Losses(total, {"cls": classification, "img": imagination, "inv": invariance})
+
+    def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        encodings = self.encoders.both(batch)
+        masks = availability(tuple(conditions), batch.labels.device)
+        return torch.stack([self(encodings.under(mask))[2] for mask in masks])
+
+
+def pretraining_objective(
+    network: InvariancePretraining, parameters: PretrainingParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    del examples, weights
+    return lambda batch, generator: network.losses(batch, parameters.moment_order, generator)
+
+
+def imagination_objective(
+    network: IFMMIN, parameters: ImaginationParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    """The student starts from stage 1, whose frozen network is the teacher; conditions are drawn at every visit."""
+    assert weights is not None
+    pretrained = {name: torch.from_numpy(value.copy()).to(examples.device) for name, value in weights.items()}
+    teacher = InvariancePretraining(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
+    teacher.load_state_dict(pretrained)
+    network.encoders.load_state_dict(sub_weights(pretrained, "encoders"))
+    network.invariance.load_state_dict(sub_weights(pretrained, "invariance"))
+    targets = Targets.of(teacher, examples)
+    masks = availability(MISSING_CONDITIONS, examples.device)
+
+    def objective(batch: Batch, generator: torch.Generator) -> Losses:
+        drawn = torch.randint(len(masks), (len(batch),), generator=generator, device=generator.device)
+        return network.losses(batch, masks[drawn], targets, parameters, generator)
+
+    return objective
+
+
+PRETRAINING = Recipe(
+    name="invariance-pretraining",
+    version=1,
+    parameters=PretrainingParameters,
+    network=lambda shape, parameters: InvariancePretraining(shape, parameters.dropout),
+    objective=pretraining_objective,
+)
+
+SYSTEM = System(
+    name="if-mmin",
+    summary="IF-MMIN: missing features imagined with the help of modality-invariant ones",
+    recipes={
+        "pretrain": PRETRAINING,
+        "train": Recipe(
+            name="if-mmin",
+            version=1,
+            parameters=ImaginationParameters,
+            network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
+            objective=imagination_objective,
+            after="pretrain",
+        ),
+    },
+)

@@ -1,0 +1,9 @@
+import pytest
+
+from data.corpus import Corpus
+from tests.small import make_corpus
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    return make_corpus()
