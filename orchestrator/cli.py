@@ -1,0 +1,119 @@
+"""The verbs of the command line. Nothing heavy is imported before a verb needs it."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli_data import data_app
+
+if TYPE_CHECKING:
+    from orchestrator.configuration import Configuration
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Cross-validates missing-modality emotion recognition models on Ray, with results in MLflow.",
+    epilog="Start with: ifmmin run demo. Errors are one sentence; --debug after any command shows the traceback.",
+)
+app.add_typer(data_app, name="data")
+
+Source = Annotated[str, typer.Argument(metavar="demo|paper|FILE", help="A shipped configuration, or a YAML file.")]
+CorpusName = Annotated[str | None, typer.Option("--corpus", help="A corpus that `ifmmin data list` shows.")]
+Systems = Annotated[str | None, typer.Option(help="Rows of the table, such as if-mmin,mmin.")]
+Folds = Annotated[str | None, typer.Option(help="all, or numbers such as 1-3,5.")]
+Seeds = Annotated[str | None, typer.Option(help="One run of every fold for each, such as 0,1,2.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A hyper-parameter, such as lambda2=50 or train.epochs=10."),
+]
+Name = Annotated[str | None, typer.Option(help="What the experiment is called; by default as its configuration.")]
+Workers = Annotated[int | None, typer.Option(help="Stages at once; by default one for each CPU core.")]
+Storage = Annotated[str | None, typer.Option(help="Folder of the store; by default ./ifmmin-store.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.command(epilog="Example: ifmmin run paper --corpus digits --folds 1-3 --seeds 0 --set lambda2=50")
+def run(
+    source: Source,
+    corpus: CorpusName = None,
+    systems: Systems = None,
+    folds: Folds = None,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    name: Name = None,
+    workers: Workers = None,
+    storage: Storage = None,
+) -> None:
+    """Run an experiment: whatever of it is not in the store yet, then its table."""
+    from orchestrator.experiment import run_experiment
+
+    configuration = _configure(source, corpus, systems, folds, seeds, settings, name, workers, storage)
+    raise typer.Exit(run_experiment(configuration))
+
+
+@app.command(epilog="Example: ifmmin plan paper --corpus digits --set moment_order=3")
+def plan(
+    source: Source,
+    corpus: CorpusName = None,
+    systems: Systems = None,
+    folds: Folds = None,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    name: Name = None,
+    workers: Workers = None,
+    storage: Storage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what an experiment would run, what is in the store already, and how long the rest should take."""
+    from orchestrator.experiment import show_plan
+
+    show_plan(_configure(source, corpus, systems, folds, seeds, settings, name, workers, storage), as_json)
+
+
+@app.command(epilog="Example: ifmmin report paper --format markdown")
+def report(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment that ran.")],
+    output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
+    storage: Storage = None,
+) -> None:
+    """Print an experiment's table from the store."""
+    from orchestrator.experiment import show_report
+
+    show_report(experiment, storage, output)
+
+
+@app.command(epilog="Example: ifmmin ui paper --port 5001")
+def ui(
+    experiment: Annotated[str | None, typer.Argument(help="Compare the systems and settings of this one.")] = None,
+    port: Annotated[int, typer.Option(help="Port on this machine's loopback address.")] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open MLflow's pages on this machine, at the comparison of an experiment's systems."""
+    from orchestrator.ui import open_ui
+
+    open_ui(experiment, port, browser)
+
+
+def _configure(
+    source: str,
+    corpus: str | None,
+    systems: str | None,
+    folds: str | None,
+    seeds: str | None,
+    settings: list[str] | None,
+    name: str | None,
+    workers: int | None,
+    storage: str | None,
+) -> "Configuration":
+    from orchestrator.configuration import load_configuration, parse_settings
+
+    overrides: dict[str, Any] = {"corpus": corpus, "folds": folds, "seeds": seeds, "name": name, "storage": storage}
+    if systems is not None:
+        overrides["systems"] = [system.strip() for system in systems.split(",") if system.strip()]
+    if settings:
+        overrides["parameters"] = parse_settings(settings)
+    if workers is not None:
+        overrides["compute"] = {"workers": workers}
+    return load_configuration(source, {key: value for key, value in overrides.items() if value is not None})

@@ -1,0 +1,237 @@
+"""The plan: which stages an experiment consists of, and what each depends on. Pure functions, no Ray.
+
+This module needs neither Ray nor pydantic at run time, so that one stage of a plan can run on a bare machine.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from data.corpus import Corpus
+from data.errors import UserError, nearest
+from model.evaluation import EVALUATION_VERSION
+from model.parameters import TrainingParameters
+from model.recipe import Recipe, System
+from model.systems import SYSTEMS
+
+if TYPE_CHECKING:
+    from orchestrator.configuration import Configuration
+
+KEY_FORMAT = 1
+
+
+class PlanError(UserError):
+    """A configuration asks for what the corpus or the systems do not have."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run, and everything its result depends on.
+
+    Attributes:
+        key: hash of all the other attributes but `name`; the same wherever the same result is asked for.
+        name: what the stage is called within its run: pretrain, train, evaluate.
+        action: whether the network of the recipe is trained or evaluated.
+        recipe: which network and losses, see `model.systems.RECIPES`.
+        version: of the code that the result comes from.
+        corpus: fingerprint.
+        parameters: hyper-parameters it reads.
+        upstream: keys of the stages whose results it needs.
+    """
+
+    key: str
+    name: str
+    action: Literal["train", "evaluate"]
+    recipe: str
+    version: int
+    corpus: str
+    fold: int
+    seed: int
+    precision: Literal["float32", "bfloat16"]
+    parameters: Mapping[str, int | float]
+    upstream: tuple[str, ...]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the stage trains; 0 for an evaluation."""
+        return int(self.parameters["epochs"]) if self.action == "train" else 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system on one fold with one seed; `stages` are keys by stage name, in order."""
+
+    system: str
+    fold: int
+    seed: int
+    stages: Mapping[str, str]
+
+    @property
+    def evaluation(self) -> str:
+        """Key of the stage that holds the run's test predictions."""
+        return self.stages["evaluate"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of an experiment, and their stages by key; a stage stands after those it depends on, and once.
+
+    Attributes:
+        parameters: for each system its hyper-parameters, named as settings name them: `lambda2` where one stage has it,
+            `train.epochs` where several do.
+    """
+
+    runs: tuple[Run, ...]
+    stages: Mapping[str, Stage]
+    parameters: Mapping[str, Mapping[str, int | float]]
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        return tuple(self.parameters)
+
+    def runs_of(self, system: str) -> list[Run]:
+        return [run for run in self.runs if run.system == system]
+
+
+def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
+    """The plan of an experiment on a corpus.
+
+    Raises:
+        PlanError: a system, fold or hyper-parameter is unknown, or a value is not possible.
+    """
+    systems = [_find_system(name) for name in configuration.systems]
+    folds = sorted(corpus.folds) if configuration.folds == "all" else list(configuration.folds)
+    unknown = [fold for fold in folds if fold not in corpus.folds]
+    if unknown:
+        raise PlanError(
+            f"Corpus '{corpus.name}' has no fold {unknown[0]}; its folds are {_ranges(list(corpus.folds))}."
+        )
+    resolved = resolve_parameters(systems, configuration.parameters)
+
+    stages: dict[str, Stage] = {}
+    runs = []
+    for system in systems:
+        for seed in configuration.seeds:
+            for fold in folds:
+                own = list(
+                    _stages_of(system, resolved[system.name], corpus, fold, seed, configuration.compute.precision)
+                )
+                stages.update((stage.key, stage) for stage in own)
+                runs.append(Run(system.name, fold, seed, {stage.name: stage.key for stage in own}))
+    return Plan(tuple(runs), stages, {system: _named(items) for system, items in resolved.items()})
+
+
+def resolve_parameters(
+    systems: list[System], settings: Mapping[str, int | float]
+) -> dict[str, dict[str, TrainingParameters]]:
+    """Each system's hyper-parameters for each of its trained stages.
+
+    A setting applies wherever it fits: `epochs` to every stage that has it, `train.epochs` to that stage of every
+    system, `if-mmin.train.epochs` to one. Of several that fit, the most particular one counts.
+
+    Raises:
+        PlanError: a setting fits nowhere, or its value is not possible.
+    """
+    used: set[str] = set()
+    resolved: dict[str, dict[str, TrainingParameters]] = {}
+    for system in systems:
+        resolved[system.name] = {}
+        for stage, recipe in system.recipes.items():
+            values = {}
+            for item in fields(recipe.parameters):
+                names = (
+                    item.name,
+                    f"{stage}.{item.name}",
+                    f"{system.name}.{item.name}",
+                    f"{system.name}.{stage}.{item.name}",
+                )
+                for name in names:
+                    if name in settings:
+                        used.add(name)
+                        values[item.name] = _as_type(name, settings[name], item.type)
+            try:
+                resolved[system.name][stage] = recipe.parameters(**values)  # type: ignore[arg-type]
+            except UserError as error:
+                raise PlanError(f"{system.name}, {stage}: {error}") from None
+    for name in settings:
+        if name not in used:
+            known = sorted({item.name for s in systems for r in s.recipes.values() for item in fields(r.parameters)})
+            raise PlanError(f"No chosen system has a hyper-parameter '{name}'; {nearest(name, known)}")
+    return resolved
+
+
+def _named(stages: Mapping[str, TrainingParameters]) -> dict[str, int | float]:
+    owners = Counter(name for parameters in stages.values() for name in asdict(parameters))
+    return {
+        name if owners[name] == 1 else f"{stage}.{name}": value
+        for stage, parameters in stages.items()
+        for name, value in asdict(parameters).items()
+    }
+
+
+def _find_system(name: str) -> System:
+    if name not in SYSTEMS:
+        raise PlanError(f"There is no system '{name}'; {nearest(name, list(SYSTEMS))}")
+    return SYSTEMS[name]
+
+
+def _as_type(name: str, value: int | float, kind: Any) -> int | float:
+    if kind is int:
+        if value != int(value):
+            raise PlanError(f"{name} must be a whole number, not {value}.")
+        return int(value)
+    return float(value)
+
+
+def _stages_of(
+    system: System,
+    parameters: Mapping[str, TrainingParameters],
+    corpus: Corpus,
+    fold: int,
+    seed: int,
+    precision: Literal["float32", "bfloat16"],
+) -> Iterator[Stage]:
+    keys: dict[str, str] = {}
+
+    def stage(
+        name: str, action: Literal["train", "evaluate"], recipe: Recipe, version: int, owner: str, after: str | None
+    ) -> Stage:
+        content: dict[str, Any] = {
+            "action": action,
+            "recipe": recipe.name,
+            "version": version,
+            "corpus": corpus.fingerprint,
+            "fold": fold,
+            "seed": seed,
+            "precision": precision,
+            "parameters": asdict(parameters[owner]),
+            "upstream": (keys[after],) if after else (),
+        }
+        text = json.dumps({"format": KEY_FORMAT, **content}, sort_keys=True)
+        keys[name] = hashlib.sha256(text.encode()).hexdigest()[:24]
+        return Stage(key=keys[name], name=name, **content)
+
+    last = ""
+    for name, recipe in system.recipes.items():
+        yield stage(name, "train", recipe, recipe.version, name, recipe.after)
+        last = name
+    yield stage("evaluate", "evaluate", system.recipes[last], EVALUATION_VERSION, last, last)
+
+
+def _ranges(numbers: list[int]) -> str:
+    numbers = sorted(numbers)
+    if numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
+def stages_to_run(plan: Plan, completed: set[str]) -> list[Stage]:
+    """The stages that must be computed, in plan order: what evaluations are missing, and what those still need."""
+    needed: set[str] = set()
+    for stage in reversed(list(plan.stages.values())):
+        if stage.key not in completed and (stage.action == "evaluate" or stage.key in needed):
+            needed |= {stage.key, *stage.upstream}
+    return [stage for stage in plan.stages.values() if stage.key in needed - completed]

@@ -1,0 +1,93 @@
+"""What came out of an experiment: predictions, scores, and their summary over the runs, as data frames."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
+from model.metrics import unweighted_accuracy, weighted_accuracy
+from orchestrator.plan import Plan, Run
+from orchestrator.store import Store
+
+AVERAGE = "average"
+"""The mean over the six missing conditions, which stands beside the conditions in every table."""
+
+COLUMNS: tuple[str, ...] = (*MISSING_CONDITIONS, AVERAGE, ALL_CONDITIONS[-1])
+"""The conditions as the tables show them."""
+
+
+def completed_runs(plan: Plan, store: Store) -> list[Run]:
+    """The runs whose evaluation is in the store, in plan order."""
+    completed = store.completed(run.evaluation for run in plan.runs)
+    return [run for run in plan.runs if run.evaluation in completed]
+
+
+def load_predictions(runs: Iterable[Run], store: Store) -> pd.DataFrame:
+    """Test predictions of these runs, a row for each run, condition and utterance.
+
+    Columns: system, fold, seed, utterance, condition, label, prediction, probabilities (a vector over the classes).
+    """
+    return _concatenate([_of_run(run, store, run.evaluation, "predictions") for run in runs])
+
+
+def load_history(runs: Iterable[Run], store: Store) -> pd.DataFrame:
+    """What every epoch of these runs came to, a row for each run, stage and epoch.
+
+    Columns: system, fold, seed, stage, epoch, learning_rate, `loss/<term>` (NaN where a stage has no such term),
+    validation/wa, validation/ua, seconds.
+    """
+    frames = []
+    for run in runs:
+        for name, key in run.stages.items():
+            if key != run.evaluation:
+                frame = _of_run(run, store, key, "history")
+                frame.insert(3, "stage", name)
+                frames.append(frame)
+    return _concatenate(frames)
+
+
+def score(predictions: pd.DataFrame) -> pd.DataFrame:
+    """WA and UA, from 0 to 1, of every run in each condition, and their mean over the six missing conditions.
+
+    Columns: system, fold, seed, condition (of `COLUMNS`), wa, ua.
+    """
+    rows = [
+        (
+            *group,
+            weighted_accuracy(part["label"], part["prediction"]),
+            unweighted_accuracy(part["label"], part["prediction"]),
+        )
+        for group, part in predictions.groupby(["system", "fold", "seed", "condition"], sort=False)
+    ]
+    scores = pd.DataFrame(rows, columns=["system", "fold", "seed", "condition", "wa", "ua"])
+    missing = scores[scores["condition"].isin(MISSING_CONDITIONS)]
+    average = missing.groupby(["system", "fold", "seed"], sort=False)[["wa", "ua"]].mean().reset_index()
+    return pd.concat([scores, average.assign(condition=AVERAGE)[scores.columns]], ignore_index=True)
+
+
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation (n - 1) of WA and UA over the runs of a system, in table order.
+
+    Columns: system, condition, runs, wa, wa_std, ua, ua_std; a deviation is NaN where there is one run only.
+    """
+    summary = (
+        scores.groupby(["system", "condition"], sort=False)
+        .agg(runs=("wa", "size"), wa=("wa", "mean"), wa_std=("wa", "std"), ua=("ua", "mean"), ua_std=("ua", "std"))
+        .reset_index()
+    )
+    order = {condition: index for index, condition in enumerate(COLUMNS)}
+    systems = {system: index for index, system in enumerate(dict.fromkeys(scores["system"]))}
+    keys = summary["system"].map(systems) * len(order) + summary["condition"].map(order)
+    return summary.iloc[keys.argsort()].reset_index(drop=True)
+
+
+def _of_run(run: Run, store: Store, key: str, table: str) -> pd.DataFrame:
+    frame: pd.DataFrame = store.read_table(key, table).to_pandas()
+    frame.insert(0, "system", run.system)
+    frame.insert(1, "fold", run.fold)
+    frame.insert(2, "seed", run.seed)
+    return frame
+
+
+def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -1,0 +1,105 @@
+"""One stage of a plan, computed here and now; without Ray, MLflow and pydantic, so that a bare machine can do it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from data.batches import Examples
+from data.conditions import ALL_CONDITIONS
+from data.corpus import Corpus
+from model.evaluation import predict
+from model.recipe import Weights
+from model.systems import RECIPES
+from model.training import Epoch, autocast, train, trained_network
+from orchestrator.plan import Stage
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage comes to: weights and history of a trained network, or the predictions of an evaluation.
+
+    Attributes:
+        weights: empty for an evaluation.
+        tables: `history` (a row for each epoch) or `predictions` (a row for each test utterance and condition).
+        seconds: how long it took.
+    """
+
+    weights: Weights
+    tables: dict[str, pa.Table]
+    seconds: float
+
+
+def execute(
+    stage: Stage,
+    corpus: Corpus,
+    upstream: Sequence[Weights],
+    *,
+    device: str = "cpu",
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> StageResult:
+    """Compute a stage from its corpus and the weights of its upstream stages. On a CPU it uses one thread."""
+    if device == "cpu":
+        torch.set_num_threads(1)
+    started = time.perf_counter()
+    weights, tables = {"train": _train, "evaluate": _evaluate}[stage.action](stage, corpus, upstream, device, on_epoch)
+    return StageResult(weights, tables, time.perf_counter() - started)
+
+
+def _train(
+    stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str, on_epoch: Callable[[Epoch], None]
+) -> tuple[Weights, dict[str, pa.Table]]:
+    recipe = RECIPES[stage.recipe]
+    trained = train(
+        recipe,
+        recipe.parameters(**stage.parameters),  # type: ignore[arg-type]  # the plan made them from this very class
+        corpus,
+        fold=stage.fold,
+        seed=stage.seed,
+        weights=upstream[0] if upstream else None,
+        device=device,
+        precision=stage.precision,
+        on_epoch=on_epoch,
+    )
+    rows = [
+        {
+            "epoch": epoch.epoch,
+            "learning_rate": epoch.learning_rate,
+            **{f"loss/{name}": value for name, value in epoch.losses.items()},
+            "validation/wa": epoch.validation_wa,
+            "validation/ua": epoch.validation_ua,
+            "seconds": epoch.seconds,
+        }
+        for epoch in trained.history
+    ]
+    return trained.weights, {"history": pa.Table.from_pylist(rows)}
+
+
+def _evaluate(
+    stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str, _: Callable[[Epoch], None]
+) -> tuple[Weights, dict[str, pa.Table]]:
+    recipe = RECIPES[stage.recipe]
+    network = trained_network(recipe, recipe.parameters(**stage.parameters), corpus, upstream[0], device)  # type: ignore[arg-type]
+    test = Examples(corpus, stage.fold, "test", device)
+    with autocast(device, stage.precision):
+        probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()
+    return {}, {"predictions": _predictions(corpus, test, probabilities)}
+
+
+def _predictions(corpus: Corpus, test: Examples, probabilities: np.ndarray) -> pa.Table:
+    """One row for each condition and utterance; `probabilities` is float32 (conditions, utterances, classes)."""
+    conditions, utterances, classes = probabilities.shape
+    names = [corpus.names[index] for index in test.indices]
+    flat = pa.array(probabilities.reshape(-1))
+    return pa.table(
+        {
+            "utterance": names * conditions,
+            "condition": np.repeat(ALL_CONDITIONS, utterances).tolist(),
+            "label": np.tile(corpus.labels[test.indices], conditions),
+            "prediction": probabilities.argmax(-1).reshape(-1),
+            "probabilities": pa.FixedSizeListArray.from_arrays(flat, classes),
+        }
+    )

@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.corpus import Corpus, Fold, compute_fingerprint
+from orchestrator.configuration import Configuration, load_configuration
+from orchestrator.plan import Plan, PlanError, make_plan, stages_to_run
+from tests.small import make_corpus
+
+CORPUS = make_corpus()
+
+
+def configure(**overrides: object) -> Configuration:
+    return load_configuration("demo", overrides)
+
+
+def plan_of(corpus: Corpus = CORPUS, **overrides: object) -> Plan:
+    return make_plan(configure(**overrides), corpus)
+
+
+def keys(plan: Plan, name: str) -> set[str]:
+    return {stage.key for stage in plan.stages.values() if stage.name == name}
+
+
+def test_a_plan_has_every_stage_of_every_run_after_those_it_depends_on() -> None:
+    plan = plan_of(seeds="0-1")
+    assert len(plan.runs) == 6
+    assert len(plan.stages) == 18
+    seen: set[str] = set()
+    for stage in plan.stages.values():
+        assert set(stage.upstream) <= seen
+        seen.add(stage.key)
+    for run in plan.runs:
+        assert list(run.stages) == ["pretrain", "train", "evaluate"]
+        assert {plan.stages[key].fold for key in run.stages.values()} == {run.fold}
+
+
+def test_the_same_question_has_the_same_keys() -> None:
+    assert plan_of().stages == plan_of().stages
+
+
+def test_pretraining_depends_on_the_moment_order_and_not_on_lambda2() -> None:
+    plain, other_lambda, other_order = (
+        plan_of(),
+        plan_of(parameters={"lambda2": 50}),
+        plan_of(parameters={"moment_order": 3}),
+    )
+    assert keys(plain, "pretrain") == keys(other_lambda, "pretrain")
+    assert keys(plain, "train").isdisjoint(keys(other_lambda, "train"))
+    assert keys(plain, "pretrain").isdisjoint(keys(other_order, "pretrain"))
+    assert keys(plain, "train").isdisjoint(keys(other_order, "train"))
+
+
+@pytest.mark.parametrize("change", [{"seeds": "1"}, {"compute": {"precision": "bfloat16"}}])
+def test_every_key_depends_on_seed_and_precision(change: dict[str, object]) -> None:
+    assert set(plan_of().stages).isdisjoint(plan_of(**change).stages)
+
+
+def test_workers_names_and_storage_change_no_key() -> None:
+    assert plan_of().stages == plan_of(compute={"workers": 7}, name="other", storage="elsewhere").stages
+
+
+def test_another_corpus_changes_every_key_but_its_name_does_not() -> None:
+    renamed = replace(CORPUS, name="other", classes=("x", "y", "z"))
+    changed = replace(CORPUS, folds={1: Fold(np.arange(3), np.arange(3, 6), np.arange(6, 9))})
+    assert compute_fingerprint(renamed) == compute_fingerprint(CORPUS) != compute_fingerprint(changed)
+    assert plan_of(renamed).stages == plan_of().stages
+    assert set(plan_of(replace(CORPUS, fingerprint="other")).stages).isdisjoint(plan_of().stages)
+
+
+def test_the_most_particular_setting_counts() -> None:
+    parameters = {"epochs": 3, "train.epochs": 4, "if-mmin.pretrain.epochs": 5}
+    resolved = plan_of(parameters=parameters).parameters["if-mmin"]
+    assert (resolved["pretrain.epochs"], resolved["train.epochs"]) == (5, 4)
+    assert (resolved["lambda2"], resolved["moment_order"]) == (100, 5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"systems": ["if-mmn"]}, "no system 'if-mmn'; did you mean 'if-mmin'"),
+        ({"folds": "1-4"}, "no fold 4; its folds are 1 to 3"),
+        ({"parameters": {"lamda2": 5}}, "'lamda2'; did you mean 'lambda"),
+        ({"parameters": {"pretrain.lambda2": 5}}, "pretrain.lambda2"),
+        ({"parameters": {"epochs": 2.5}}, "epochs must be a whole number"),
+        ({"parameters": {"lambda2": -1}}, "lambda2 is -1.0; it must be at least 0"),
+        ({"parameters": {"moment_order": 0}}, "moment_order is 0"),
+    ],
+)
+def test_what_cannot_be_planned_is_told_in_one_sentence(overrides: dict[str, object], expected: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        plan_of(**overrides)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sets(st.integers(0, 17)))
+def test_what_is_to_run_is_exactly_what_missing_evaluations_need(done: set[int]) -> None:
+    plan = plan_of(seeds="0-1")
+    completed = {key for index, key in enumerate(plan.stages) if index in done}
+    to_run = {stage.key for stage in stages_to_run(plan, completed)}
+    for run in plan.runs:
+        pretrain, train, evaluate = (run.stages[name] for name in ("pretrain", "train", "evaluate"))
+        assert (evaluate in to_run) == (evaluate not in completed)
+        assert (train in to_run) == (evaluate in to_run and train not in completed)
+        assert (pretrain in to_run) == (train in to_run and pretrain not in completed)

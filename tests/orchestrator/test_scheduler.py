@@ -1,0 +1,144 @@
+"""Plans really run by Ray: slow for Ray's start-up and its workers' imports, some seconds each time."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.corpus import Corpus, Sequences
+from model.training import Epoch
+from orchestrator.configuration import Configuration, load_configuration
+from orchestrator.plan import Plan, Stage, make_plan
+from orchestrator.scheduler import Failure, Outcome, run_plan
+from orchestrator.stages import execute
+from orchestrator.store import Store, StoreError
+from tests.small import make_corpus
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+CORPUS = replace(make_corpus(), fingerprint="small")
+
+
+class Record:
+    """A listener that keeps what it is told."""
+
+    def __init__(self, on_finished: Callable[[Stage], None] = lambda _: None) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.epochs: dict[str, list[int]] = {}
+        self._on_finished = on_finished
+
+    def started(self, stage: Stage) -> None:
+        self.events.append(("started", stage.key))
+
+    def epoch(self, stage: Stage, epoch: Epoch) -> None:
+        self.epochs.setdefault(stage.key, []).append(epoch.epoch)
+
+    def finished(self, stage: Stage, seconds: float) -> None:
+        assert seconds > 0
+        self.events.append(("finished", stage.key))
+        self._on_finished(stage)
+
+    def failed(self, stage: Stage, failure: Failure) -> None:
+        assert failure.reason
+        self.events.append(("failed", stage.key))
+
+    def skipped(self, stage: Stage) -> None:
+        self.events.append(("skipped", stage.key))
+
+    def tick(self) -> None:
+        pass
+
+
+def configure(workers: int, **overrides: object) -> Configuration:
+    return load_configuration("demo", {"parameters": {"epochs": 2}, "compute": {"workers": workers}, **overrides})
+
+
+def run(plan: Plan, store: Store, workers: int, corpus: Corpus = CORPUS, listener: Record | None = None) -> Outcome:
+    return run_plan(plan, corpus, store, configure(workers).compute, listener or Record())
+
+
+def contents(plan: Plan, store: Store) -> dict[str, bytes]:
+    """Weights and predictions of every stage, bit for bit."""
+    found = {}
+    for stage in plan.stages.values():
+        if stage.action == "train":
+            found[stage.key] = b"".join(value.tobytes() for _, value in sorted(store.read_weights(stage.key).items()))
+        else:
+            found[stage.key] = str(store.read_table(stage.key, "predictions").to_pydict()).encode()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
+    """Every stage computed one after the other in this process, without Ray."""
+    plan, store = make_plan(configure(1), CORPUS), Store(tmp_path_factory.mktemp("plain"))
+    for stage in plan.stages.values():
+        store.write_stage(stage, execute(stage, CORPUS, [store.read_weights(key) for key in stage.upstream]))
+    return plan, store
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_do_not_depend_on_ray_or_the_number_of_workers(
+    undisturbed: tuple[Plan, Store], tmp_path: Path, workers: int
+) -> None:
+    plan, expected = undisturbed
+    listener = Record()
+    outcome = run(plan, Store(tmp_path), workers, listener=listener)
+    assert sorted(outcome.done) == sorted(plan.stages)
+    assert contents(plan, Store(tmp_path)) == contents(plan, expected)
+    assert all(listener.epochs[stage.key] == [1, 2] for stage in plan.stages.values() if stage.epochs)
+    again = Record()
+    assert run(plan, Store(tmp_path), workers, listener=again) == Outcome()
+    assert again.events == []
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
+    undisturbed: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan, expected = undisturbed
+    store, finished = Store(tmp_path), []
+
+    def interrupt(stage: Stage) -> None:
+        finished.append(stage.key)
+        if len(finished) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, store, 2, listener=Record(interrupt))
+    before = store.completed(plan.stages)
+    assert set(finished) <= before
+    outcome = run(plan, store, 2)
+    assert set(outcome.done) == set(plan.stages) - before
+    assert contents(plan, store) == contents(plan, expected)
+
+
+@pytest.mark.slow
+def test_a_failing_stage_skips_what_depends_on_it_and_nothing_else(tmp_path: Path) -> None:
+    spoilt = {}
+    for modality, sequences in CORPUS.sequences.items():
+        values = sequences.values.copy()
+        if modality == "v":  # only the first fold trains on these utterances; the losses there become NaN
+            values[sequences.offsets[0] : sequences.offsets[len(CORPUS) // 3]] = np.nan
+        spoilt[modality] = Sequences(values, sequences.offsets)
+    corpus = replace(CORPUS, sequences=spoilt)
+    plan, listener = make_plan(configure(2), corpus), Record()
+    outcome = run(plan, Store(tmp_path), 2, corpus, listener)
+    first = plan.runs[0]
+    assert list(outcome.failed) == [first.stages["pretrain"]]
+    assert sorted(outcome.skipped) == sorted([first.stages["train"], first.stages["evaluate"]])
+    assert set(outcome.done) == {key for r in plan.runs[1:] for key in r.stages.values()}
+    failure = outcome.failed[first.stages["pretrain"]]
+    assert "DivergedError" in failure.reason
+    assert "training.py" in Path(failure.traceback).read_text()
+
+
+@pytest.mark.slow
+def test_results_that_cannot_be_kept_end_the_run_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "stages").write_text("a file where a folder should be")
+    plan = make_plan(configure(1, folds="1"), CORPUS)
+    with pytest.raises(StoreError, match="cannot be written"):
+        run(plan, Store(tmp_path), 1)
