@@ -78,7 +78,7 @@ class Corpus:
     Attributes:
         name: what people call it.
         classes: names of the classes, in label order.
-        utterances: one row each, with the columns `utterance` (name), `label` (int64) and any others, such as `speaker`.
+        utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`.
         sequences: features of each modality, in the order of `utterances`.
         folds: by number, from 1.
         standardised: modalities whose features every fold standardises with its own training statistics.
@@ -120,19 +120,19 @@ class Corpus:
 
 
 def compute_fingerprint(corpus: Corpus) -> str:
-    """Hash of everything the result of a run can depend on: names, labels, features, folds, and what is standardised."""
+    """Hash of all that a result can depend on: names, labels, features, folds, and what is standardised."""
     digest = hashlib.sha256(f"corpus format {FORMAT}".encode())
     for text in ("\n".join(corpus.names), " ".join(corpus.standardised), str(len(corpus.classes))):
         digest.update(text.encode() + b"\0")
-    digest.update(np.ascontiguousarray(corpus.labels))
+    digest.update(np.ascontiguousarray(corpus.labels).data)
     for modality in MODALITIES:
         sequences = corpus.sequences[modality]
-        digest.update(np.ascontiguousarray(sequences.offsets))
-        digest.update(np.ascontiguousarray(sequences.values))
+        digest.update(np.ascontiguousarray(sequences.offsets).data)
+        digest.update(np.ascontiguousarray(sequences.values).data)
     for number, fold in sorted(corpus.folds.items()):
         for name in SETS:
             digest.update(f"{number} {name} {len(fold[name])}".encode())
-            digest.update(np.ascontiguousarray(fold[name]))
+            digest.update(np.ascontiguousarray(fold[name]).data)
     return digest.hexdigest()[:32]
 
 
@@ -285,5 +285,3 @@ def _read_folds(file: Path) -> dict[int, Fold]:
         int(n): Fold(*(part.loc[part["set"] == name, "utterance"].to_numpy(np.int64) for name in SETS))
         for n, part in table.groupby("fold")
     }
-
-

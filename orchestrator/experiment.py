@@ -161,8 +161,10 @@ def show_report(name: str, storage: str | None, output: str) -> None:
     if not runs:
         raise StoreError(f"No run of experiment '{name}' is complete yet; run it first.")
     summary = summarise(score(load_predictions(runs, experiment.store)))
-    writers = {"markdown": table.markdown, "csv": table.csv, "json": lambda s: s.to_json(orient="records", indent=2)}
-    typer.echo(writers[output](summary))
+    if output == "json":
+        typer.echo(summary.to_json(orient="records", indent=2))
+    else:
+        typer.echo({"markdown": table.markdown, "csv": table.csv}[output](summary))
 
 
 def show_plan(configuration: Configuration, as_json: bool) -> None:

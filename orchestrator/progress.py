@@ -74,7 +74,7 @@ class Display:
             self._live.update(self._render(), refresh=True)
         elif time.monotonic() - self._last_line > LINE_EVERY_S:
             self._last_line = time.monotonic()
-            self._console.print(self._summary(), highlight=False)
+            self._console.print(self._summary(), highlight=False, soft_wrap=True)
 
     def describe(self, stage: Stage) -> str:
         """A stage as people call it."""

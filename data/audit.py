@@ -1,0 +1,149 @@
+"""The audit of a corpus: what could make its results wrong, or not comparable with others'."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.conditions import MODALITIES
+from data.corpus import SETS, Corpus, Sequences
+
+IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
+"""Utterances of each class among the 5,531 of the four-class protocol; excited counts as happy."""
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the audit has to say.
+
+    Attributes:
+        severity: an error stops an import, a warning does not, a note is for information.
+        check: what was looked at, in a word or two.
+        message: what was found, and what to do.
+    """
+
+    severity: Severity
+    check: str
+    message: str
+
+
+def audit(corpus: Corpus) -> list[Finding]:
+    """All findings on a corpus, errors first; an empty list means that nothing was found."""
+    return by_severity([*_classes(corpus), *_sequences(corpus), *_overlaps(corpus), *_tested(corpus)])
+
+
+def by_severity(findings: list[Finding]) -> list[Finding]:
+    """Errors first, notes last."""
+    return sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity))
+
+
+def repeated_folds(corpus: Corpus) -> list[tuple[int, int]]:
+    """Pairs of fold numbers of which the second has the very sets of the first, as fold 8 of the released IEMOCAP."""
+    return [
+        (first, second)
+        for first, second in combinations(sorted(corpus.folds), 2)
+        if all(np.array_equal(np.sort(corpus.folds[first][s]), np.sort(corpus.folds[second][s])) for s in SETS)
+    ]
+
+
+def is_iemocap(names: Iterable[str]) -> bool:
+    """Whether utterances are named as IEMOCAP names them: Ses01F_impro01_F000."""
+    return all(name.startswith("Ses0") and "_" in name for name in names)
+
+
+def _classes(corpus: Corpus) -> list[Finding]:
+    findings = []
+    counts = np.bincount(corpus.labels, minlength=len(corpus.classes))
+    shown = ", ".join(f"{name} {count:,}" for name, count in zip(corpus.classes, counts.tolist(), strict=True))
+    if (counts > 0).sum() < 2:
+        findings.append(Finding("error", "classes", f"there is nothing to tell apart: {shown}"))
+    elif (counts == 0).any():
+        findings.append(Finding("warning", "classes", f"a class has no utterance: {shown}"))
+    if is_iemocap(corpus.names) and len(corpus.classes) == len(IEMOCAP_COUNTS):
+        known = {name: IEMOCAP_COUNTS.get(name) for name in corpus.classes}
+        if list(known.values()) != counts.tolist():
+            expected = ", ".join(f"{name} {count:,}" for name, count in IEMOCAP_COUNTS.items())
+            same = sorted(IEMOCAP_COUNTS.values()) == sorted(counts.tolist())
+            advice = "so --classes names them in a wrong order" if same else "so this is not the usual selection"
+            findings.append(
+                Finding("error" if same else "warning", "classes", f"IEMOCAP has {expected}; here {shown}, {advice}")
+            )
+    for number, fold in sorted(corpus.folds.items()):
+        present = np.bincount(corpus.labels[fold.train], minlength=len(corpus.classes)) > 0
+        findings += [
+            Finding("error", "classes", f"the training set of fold {number} has no '{name}'")
+            for name in np.array(corpus.classes)[~present & (counts > 0)]
+        ]
+    return findings
+
+
+def _sequences(corpus: Corpus) -> list[Finding]:
+    findings = []
+    for modality in MODALITIES:
+        sequences = corpus.sequences[modality]
+        lengths = sequences.lengths
+        broken = _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
+        zero = (lengths > 0) & ~_any_frame(sequences, sequences.values.any(1))
+        for severity, check, rows, what in (
+            ("error", "not a number", broken, "have NaN or infinite features; mend or leave them out"),
+            ("error", "no frames", lengths == 0, "have no frames; leave them out"),
+            ("warning", "all zero", zero, "are zero throughout" + (" (no face found)" if modality == "v" else "")),
+        ):
+            if rows.any():
+                first = corpus.names[int(rows.argmax())]
+                message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}; the first is {first}"
+                findings.append(Finding(severity, check, message))  # type: ignore[arg-type]
+    return findings
+
+
+def _any_frame(sequences: Sequences, frames: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
+    """For each utterance, whether the flag of any of its frames is set."""
+    running = np.concatenate([[0], np.cumsum(frames)])
+    any_set: NDArray[np.bool_] = running[sequences.offsets[1:]] > running[sequences.offsets[:-1]]
+    return any_set
+
+
+def _overlaps(corpus: Corpus) -> list[Finding]:
+    findings = []
+    speakers = None if corpus.speakers is None else np.array(corpus.speakers)
+    for number, fold in sorted(corpus.folds.items()):
+        for one, other in combinations(SETS, 2):
+            where = f"of fold {number} are in both {one} and {other}"
+            if shared := np.intersect1d(fold[one], fold[other]).size:
+                findings.append(Finding("error", "overlap", f"{shared:,} utterances {where}"))
+            elif speakers is not None and (common := np.intersect1d(speakers[fold[one]], speakers[fold[other]])).size:
+                message = f"{common.size} speakers {where} ({common[0]} first), so results depend on the speaker"
+                findings.append(Finding("warning", "speakers", message))
+    if speakers is None:
+        findings.append(Finding("note", "speakers", "unknown, so that overlaps between sets cannot be seen"))
+    return findings
+
+
+def _tested(corpus: Corpus) -> list[Finding]:
+    findings = []
+    for first, second in repeated_folds(corpus):
+        fold = corpus.folds[second]
+        findings.append(
+            Finding(
+                "warning",
+                "repeated fold",
+                f"fold {second} repeats fold {first}: its {len(fold.test):,} test utterances are tested twice, and its "
+                f"{len(fold.validation):,} validation utterances perhaps never; --fix-folds swaps these two sets",
+            )
+        )
+    times = Counter(index for fold in corpus.folds.values() for index in fold.test.tolist())
+    never = len(corpus) - len(times)
+    often = sum(count > 1 for count in times.values())
+    if never:
+        findings.append(
+            Finding("warning", "never tested", f"{never:,} of {len(corpus):,} utterances are in no test set")
+        )
+    if often:
+        findings.append(Finding("warning", "tested twice", f"{often:,} utterances are in more than one test set"))
+    return findings

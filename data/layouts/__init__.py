@@ -1,0 +1,1 @@
+"""Layouts that corpora are imported from, a file each."""

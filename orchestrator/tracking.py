@@ -1,0 +1,390 @@
+"""Writes an experiment to MLflow, from the driver alone; the only module that knows MLflow.
+
+MLflow's own environment variables and defaults decide where: MLFLOW_TRACKING_URI, else mlflow.db in the working folder.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import yaml
+
+from data.corpus import Corpus
+from data.errors import UserError, nearest
+from orchestrator import table
+from orchestrator.configuration import Configuration
+from orchestrator.plan import Plan, Run, make_plan
+from orchestrator.results import completed_runs, load_history, load_predictions, score, summarise
+from orchestrator.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.tracking import MlflowClient
+
+IDENTITY = "ifmmin.identity"
+"""Tag of a parent run: hash of all evaluations it stands for."""
+
+EVALUATION = "ifmmin.evaluation"
+"""Tag of a child run: key of its evaluation in the store."""
+
+LEVEL = "ifmmin.level"
+"""Tag of every run, to filter by: `system` for parents, `run` for children."""
+
+PARENT = "mlflow.parentRunId"
+FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
+
+_BATCH = 1000
+_PARAMETER_LENGTH = 6000
+
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own patience with a server that does not answer is many minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+class TrackingError(UserError):
+    """MLflow's tracking server or database cannot be reached or written."""
+
+
+@dataclass
+class _Parent:
+    """What of a system is in MLflow: its parent run, the status of that, and the evaluations that have a child run."""
+
+    run_id: str
+    status: str
+    children: set[str] = field(default_factory=set)
+
+
+class Tracker:
+    """Brings MLflow up to the state of the store: a parent run for each system, a child for each of its runs.
+
+    Nothing is written twice: what is in MLflow already, from an earlier call of the same experiment, is found by tags.
+    """
+
+    def __init__(self, configuration: Configuration, plan: Plan, corpus: Corpus, store: Store) -> None:
+        self._configuration, self._plan, self._corpus, self._store = configuration, plan, corpus, store
+        self._parents: dict[str, _Parent] = {}
+
+    def record_run(self, run: Run) -> None:
+        """Write the child of a run whose evaluation is in the store, unless it is there.
+
+        Raises:
+            TrackingError: MLflow cannot be reached or written.
+        """
+        with _told(self._store):
+            self._record_run(_connect(), run)
+
+    def finish(self) -> None:
+        """Write what is missing: children of all completed runs, then aggregates, tables and figures of each system.
+
+        A system whose runs are all complete ends as FINISHED; one with runs missing as FAILED, until a later call
+        completes it.
+
+        Raises:
+            TrackingError: MLflow cannot be reached or written.
+        """
+        with _told(self._store):
+            client = _connect()
+            completed = completed_runs(self._plan, self._store)
+            for system in self._plan.systems:
+                own = [run for run in completed if run.system == system]
+                if own:
+                    self._finish_system(client, system, own)
+
+    def interrupt(self) -> None:
+        """Mark as KILLED what `record_run` began; a later `finish` completes it.
+
+        Raises:
+            TrackingError: MLflow cannot be reached or written.
+        """
+        with _told(self._store):
+            for parent in self._parents.values():
+                if parent.status == RUNNING:
+                    _connect().set_terminated(parent.run_id, KILLED)
+                    parent.status = KILLED
+
+    def _record_run(self, client: "MlflowClient", run: Run) -> None:
+        parent = self._parent(client, run.system)
+        if run.evaluation in parent.children:
+            return
+        if parent.status != RUNNING:
+            client.update_run(parent.run_id, RUNNING)
+            parent.status = RUNNING
+        history, scores = load_history([run], self._store), score(load_predictions([run], self._store))
+        start, end = self._times(run)
+        child = client.create_run(
+            _experiment_id(client, self._configuration.name),
+            start_time=start,
+            tags={PARENT: parent.run_id, EVALUATION: run.evaluation, LEVEL: "run"},
+            run_name=f"fold {run.fold}, seed {run.seed}",
+        )
+        parameters = {**self._parameters(run.system), "fold": str(run.fold), "seed": str(run.seed)}
+        elapsed = start + 1000 * history["seconds"].cumsum()
+        _log(client, child.info.run_id, parameters, [*_run_scores(scores, end), *_curves(history, elapsed)])
+        client.set_terminated(child.info.run_id, FINISHED, end)
+        parent.children.add(run.evaluation)
+
+    def _finish_system(self, client: "MlflowClient", system: str, completed: list[Run]) -> None:
+        parent = self._parent(client, system)
+        before = set(parent.children)
+        for run in completed:
+            self._record_run(client, run)
+        complete = len(completed) == len(self._plan.runs_of(system))
+        status = FINISHED if complete else FAILED
+        if parent.status == status and parent.children == before:
+            return
+        predictions, history = load_predictions(completed, self._store), load_history(completed, self._store)
+        scores = score(predictions)
+        summary = summarise(scores)
+        now = round(1000 * time())
+        metrics = _summary_scores(summary, now)
+        if complete:
+            # MLflow keeps every value ever logged, so curves are written once: when they are final.
+            means = history.groupby(["stage", "epoch"], sort=False).mean(numeric_only=True).reset_index()
+            metrics += _curves(means, pd.Series(now, means.index))
+        _log(client, parent.run_id, {}, metrics)
+        client.set_tag(parent.run_id, "mlflow.note.content", table.markdown(summary))
+        with tempfile.TemporaryDirectory() as folder:
+            self._write_artifacts(Path(folder), predictions, history, scores, summary)
+            client.log_artifacts(parent.run_id, folder)
+        client.set_terminated(parent.run_id, status)
+        parent.status = status
+
+    def _write_artifacts(
+        self,
+        folder: Path,
+        predictions: pd.DataFrame,
+        history: pd.DataFrame,
+        scores: pd.DataFrame,
+        summary: pd.DataFrame,
+    ) -> None:
+        from orchestrator import figures
+
+        (folder / "table.md").write_text(table.markdown(summary) + "\n")
+        (folder / "table.csv").write_text(table.csv(summary))
+        scores.to_csv(folder / "scores.csv", index=False)
+        predictions.to_parquet(folder / "predictions.parquet", compression="zstd")
+        settings = self._configuration.model_dump(mode="json", exclude={"storage"})
+        (folder / "configuration.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+        drawn = {
+            "scores_by_condition": figures.scores_by_condition(scores),
+            "confusion_matrices": figures.confusion_matrices(predictions, self._corpus.classes),
+            "loss_curves": figures.loss_curves(history),
+        }
+        if figures.INVARIANCE in history:
+            drawn["invariance_curve"] = figures.invariance_curve(history)
+        for name, figure in drawn.items():
+            figure.savefig(folder / f"{name}.png", dpi=120)
+
+    def _parent(self, client: "MlflowClient", system: str) -> _Parent:
+        """The parent run of a system, found or new; children that a crash left half-written are deleted."""
+        if system in self._parents:
+            return self._parents[system]
+        experiment = _experiment_id(client, self._configuration.name)
+        found = _search(client, experiment, f"tags.`{IDENTITY}` = '{self._identity(system)}'")
+        if found:
+            parent = _Parent(found[0].info.run_id, found[0].info.status)
+            for child in _search(client, experiment, f"tags.`{PARENT}` = '{parent.run_id}'"):
+                if child.info.status == FINISHED:
+                    parent.children.add(child.data.tags.get(EVALUATION, ""))
+                else:
+                    client.delete_run(child.info.run_id)
+        else:
+            parameters = self._parameters(system)
+            run = client.create_run(
+                experiment,
+                tags={IDENTITY: self._identity(system), LEVEL: "system"},
+                run_name=self._name(client, experiment, system, parameters),
+            )
+            _log(client, run.info.run_id, parameters, [])
+            parent = _Parent(run.info.run_id, RUNNING)
+        self._parents[system] = parent
+        return parent
+
+    def _identity(self, system: str) -> str:
+        evaluations = sorted(run.evaluation for run in self._plan.runs_of(system))
+        return hashlib.sha256(json.dumps([system, evaluations]).encode()).hexdigest()[:24]
+
+    def _parameters(self, system: str) -> dict[str, str]:
+        """What MLflow calls parameters: the hyper-parameters, and what else the results of a system depend on."""
+        runs = self._plan.runs_of(system)
+        stages = [self._plan.stages[key] for key in runs[0].stages.values()]
+        return {
+            "system": system,
+            **{name: _number(value) for name, value in self._plan.parameters[system].items()},
+            "corpus": self._corpus.name,
+            "corpus_fingerprint": self._corpus.fingerprint,
+            "folds": _ranges({run.fold for run in runs}),
+            "seeds": _ranges({run.seed for run in runs}),
+            "precision": self._configuration.compute.precision,
+            "code_version": ", ".join(f"{stage.name} {stage.version}" for stage in stages),
+        }
+
+    def _name(self, client: "MlflowClient", experiment: str, system: str, parameters: Mapping[str, str]) -> str:
+        """The system and what was set differently; where that name is taken, also what else differs."""
+        plain = make_plan(self._configuration.model_copy(update={"parameters": {}}), self._corpus)
+        usual = {name: _number(value) for name, value in plain.parameters[system].items()}
+        differing = [name for name, value in usual.items() if parameters[name] != value]
+        name = " ".join([system, *(f"{key}={parameters[key]}" for key in differing)])
+        for other in _search(client, experiment, f"tags.`{LEVEL}` = 'system' AND attributes.run_name = '{name}'"):
+            differing += [key for key, value in parameters.items() if other.data.params.get(key) != value]
+        return " ".join([system, *(f"{key}={parameters[key]}" for key in dict.fromkeys(differing))])
+
+    def _times(self, run: Run) -> tuple[int, int]:
+        """When a run was computed, as if in one go: start and end in milliseconds since 1970."""
+        records = [self._store.read_record(key) for key in run.stages.values()]
+        end = datetime.fromisoformat(records[-1]["finished"]).timestamp()
+        return round(1000 * (end - sum(record["seconds"] for record in records))), round(1000 * end)
+
+
+def parent_runs(experiment: str) -> tuple[str, list[str]]:
+    """MLflow's id of an experiment, and the ids of its parent runs, the newest first.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or has no such experiment.
+    """
+    with _told():
+        client = _connect()
+        found = client.get_experiment_by_name(experiment)
+        if found is None or found.lifecycle_stage == "deleted":
+            known = [item.name for item in client.search_experiments() if item.name != "Default"]
+            raise TrackingError(f"MLflow has no experiment '{experiment}'; {nearest(experiment, known)}")
+        runs = _search(client, found.experiment_id, f"tags.`{LEVEL}` = 'system'")
+        return found.experiment_id, [run.info.run_id for run in runs]
+
+
+def tracking_uri() -> str:
+    """Where MLflow keeps its data: what its environment variables say, else its default."""
+    return str(_connect().tracking_uri)
+
+
+def _connect() -> "MlflowClient":
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient()
+
+
+@contextmanager
+def _told(store: Store | None = None) -> Iterator[None]:
+    """Turn what MLflow raises into one sentence for people."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import get_tracking_uri
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        uri = re.sub(r"//[^/@]*@", "//", get_tracking_uri())
+        safe = f"; the results are safe in {store.location}, and the same command writes them later" if store else ""
+        raise TrackingError(f"MLflow at {uri} cannot be reached or written ({_reason(error)}){safe}.") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, which MLflow wraps several times; else the first line of the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower()
+        cause = cause.__cause__ or cause.__context__
+    return textwrap.shorten(str(error).strip().splitlines()[0], 160)
+
+
+def _experiment_id(client: "MlflowClient", name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return str(client.create_experiment(name))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _search(client: "MlflowClient", experiment: str, condition: str) -> "list[MlflowRun]":
+    runs: list[MlflowRun] = []
+    token: str | None = None
+    while token is None or token:
+        page = client.search_runs([experiment], condition, max_results=_BATCH, page_token=token)
+        runs += page
+        token = page.token or ""
+    return runs
+
+
+def _log(client: "MlflowClient", run_id: str, parameters: Mapping[str, str], metrics: "list[Metric]") -> None:
+    from mlflow.entities import Param
+
+    if parameters:
+        client.log_batch(run_id, params=[Param(key, value[:_PARAMETER_LENGTH]) for key, value in parameters.items()])
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+
+
+def _run_scores(scores: pd.DataFrame, time_ms: int) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    return [
+        Metric(f"test/{name}/{row.condition}", getattr(row, name), time_ms, 0)
+        for row in scores.itertuples()
+        for name in ("wa", "ua")
+    ]
+
+
+def _summary_scores(summary: pd.DataFrame, time_ms: int) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    return [
+        Metric(f"test/{name}/{row.condition}", getattr(row, name), time_ms, 0)
+        for row in summary.itertuples()
+        for name in ("wa", "ua", "wa_std", "ua_std")
+        if pd.notna(getattr(row, name))
+    ]
+
+
+def _curves(history: pd.DataFrame, times_ms: pd.Series) -> "list[Metric]":
+    """A metric for each column of a history, `<stage>/<column>`, with the epochs as steps."""
+    from mlflow.entities import Metric
+
+    columns = [name for name in history.columns if name.startswith(("loss/", "validation/", "learning_rate"))]
+    return [
+        Metric(f"{stage}/{column}", float(value), round(time_ms), int(epoch))
+        for column in columns
+        for stage, epoch, value, time_ms in zip(
+            history["stage"], history["epoch"], history[column], times_ms, strict=True
+        )
+        if pd.notna(value)
+    ]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _ranges(numbers: set[int]) -> str:
+    """The form in which configurations take them.
+
+    >>> _ranges({0, 1, 2, 5})
+    '0-2,5'
+    """
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)

@@ -1,0 +1,40 @@
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from data.corpus import Corpus, compute_fingerprint
+from orchestrator.configuration import Configuration, load_configuration
+from orchestrator.plan import Plan, make_plan
+from orchestrator.stages import execute
+from orchestrator.store import Store
+from tests.small import make_corpus
+
+
+@dataclass(frozen=True)
+class FinishedExperiment:
+    configuration: Configuration
+    corpus: Corpus
+    plan: Plan
+    store: Store
+
+
+def run_in_this_process(plan: Plan, corpus: Corpus, store: Store) -> None:
+    """Run the stages of a plan one after the other, without Ray; those in the store are left out."""
+    for stage in plan.stages.values():
+        if stage.key not in store.completed([stage.key]):
+            upstream = [store.read_weights(key) for key in stage.upstream]
+            store.write_stage(stage, execute(stage, corpus, upstream))
+
+
+@pytest.fixture(scope="session")
+def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> FinishedExperiment:
+    """`demo` with two epochs on the three folds of a small corpus, all of it in a store. Tests only read it."""
+    small = make_corpus()
+    corpus = replace(small, fingerprint=compute_fingerprint(small))
+    folder: Path = tmp_path_factory.mktemp("finished") / "store"
+    configuration = load_configuration("demo", {"parameters": {"epochs": 2}, "folds": "1-3", "storage": str(folder)})
+    plan = make_plan(configuration, corpus)
+    store = Store(folder)
+    run_in_this_process(plan, corpus, store)
+    return FinishedExperiment(configuration, corpus, plan, store)
