@@ -222,8 +222,8 @@ def open_corpus(folder: Path) -> Corpus:
             best=header["best"],
             fingerprint=header["fingerprint"],
         )
-    except FileNotFoundError as error:
-        raise CorpusError(f"{error.filename or folder} is missing; import the corpus again.") from error
+    except FileNotFoundError:
+        raise CorpusError(f"{header_file} is missing; import the corpus again.") from None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise CorpusError(f"The corpus in {folder} is damaged ({error}); import it again.") from error
     counts = {len(corpus.sequences[m]) for m in MODALITIES}
@@ -251,6 +251,8 @@ def _write_table(table: pa.Table, file: Path, options: pa.ipc.IpcWriteOptions) -
 
 
 def _read_table(file: Path) -> pa.Table:
+    if not file.is_file():
+        raise CorpusError(f"{file} is missing; import the corpus again.")
     with pa.memory_map(str(file)) as source:
         return pa.ipc.open_file(source).read_all()
 

@@ -1,0 +1,180 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.catalogue import find_corpus, folder_for
+from data.corpus import (
+    Corpus,
+    Fold,
+    Sequences,
+    compute_fingerprint,
+    open_corpus,
+    training_statistics,
+    verify_corpus,
+    write_corpus,
+)
+from data.errors import CorpusError
+from tests.small import make_corpus
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> Corpus:
+    """Any number of utterances, classes, dimensions and folds, lengths from 0."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, classes = draw(st.integers(1, 12)), draw(st.integers(1, 5))
+    sequences = {}
+    for modality in "avt":
+        dimension = draw(st.integers(1, 6))
+        sequences[modality] = Sequences.of(
+            [rng.normal(size=(length, dimension)).astype(np.float32) for length in rng.integers(0, 7, count)]
+        )
+    columns: dict[str, object] = {
+        "utterance": [f"ü{i}" for i in range(count)],
+        "label": rng.integers(classes, size=count),
+    }
+    if draw(st.booleans()):
+        columns["speaker"] = [f"s{i % 3}" for i in range(count)]
+    folds = {n + 1: Fold(*np.array_split(rng.permutation(count), 3)) for n in range(draw(st.integers(1, 3)))}
+    standardised = ("a",) if draw(st.booleans()) else ()
+    return Corpus("any", tuple(map(str, range(classes))), pa.table(columns), sequences, folds, standardised)
+
+
+@settings(deadline=None, max_examples=40)
+@given(corpora(), st.sampled_from([None, "zstd"]))
+def test_a_corpus_that_is_written_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, corpus: Corpus, compression: str | None
+) -> None:
+    folder = tmp_path_factory.mktemp("corpora") / "any"
+    written = write_corpus(corpus, folder, compression=compression)  # type: ignore[arg-type]
+    read = open_corpus(folder)
+    verify_corpus(read)
+    assert read.fingerprint == written.fingerprint
+    assert (read.names, read.classes, read.speakers) == (corpus.names, corpus.classes, corpus.speakers)
+    assert np.array_equal(read.labels, corpus.labels)
+    for modality, sequences in corpus.sequences.items():
+        assert np.array_equal(read.sequences[modality].offsets, sequences.offsets)
+        assert np.array_equal(read.sequences[modality].values, sequences.values)
+    for number, fold in corpus.folds.items():
+        for name in ("train", "validation", "test"):
+            assert np.array_equal(read.folds[number][name], fold[name])
+
+
+def test_opening_a_corpus_copies_no_features(tmp_path: Path) -> None:
+    sequences = {m: Sequences(np.ones((100_000, 8), np.float32), np.arange(0, 100_001, 2_500)) for m in "avt"}
+    write_corpus(replace(make_corpus(40), sequences=sequences), tmp_path / "large")
+    before = pa.total_allocated_bytes()
+    corpus = open_corpus(tmp_path / "large")
+    features = sum(s.values.nbytes for s in corpus.sequences.values())
+    assert not any(s.values.flags.owndata or s.values.flags.writeable for s in corpus.sequences.values())
+    assert pa.total_allocated_bytes() - before < features / 100
+
+
+def test_the_fingerprint_depends_on_everything_a_result_depends_on() -> None:
+    corpus = make_corpus()
+    rows = corpus.utterances
+    values = corpus.sequences["v"].values.copy()
+    values[5, 1] += 1e-3
+    fold = corpus.folds[2]
+    changed = [
+        replace(corpus, sequences={**corpus.sequences, "v": replace(corpus.sequences["v"], values=values)}),
+        replace(corpus, utterances=rows.set_column(1, "label", pa.array(np.roll(corpus.labels, 1)))),
+        replace(corpus, utterances=rows.set_column(0, "utterance", pa.array([f"x{n}" for n in corpus.names]))),
+        replace(corpus, folds={**corpus.folds, 2: Fold(fold.train, fold.test, fold.validation)}),
+        replace(corpus, standardised=()),
+    ]
+    fingerprints = {compute_fingerprint(c) for c in [corpus, *changed]}
+    assert len(fingerprints) == 6
+    assert compute_fingerprint(replace(corpus, name="other", about="x", classes=("p", "q", "r"))) in fingerprints
+
+
+def test_statistics_see_the_training_set_only_and_equal_numpy() -> None:
+    corpus = make_corpus()
+    train = np.concatenate([corpus.sequences["a"][i] for i in corpus.folds[1].train]).astype(np.float64)
+    mean, deviation = training_statistics(corpus, 1, "a")
+    np.testing.assert_allclose(mean, train.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(deviation, train.std(0), rtol=1e-5)
+    values = corpus.sequences["a"].values.copy()
+    for index in [*corpus.folds[1].validation, *corpus.folds[1].test]:
+        values[slice(*corpus.sequences["a"].offsets[index : index + 2])] = 1e6
+    other = replace(corpus, sequences={**corpus.sequences, "a": replace(corpus.sequences["a"], values=values)})
+    assert np.array_equal(training_statistics(other, 1, "a"), (mean, deviation))
+
+
+def test_a_feature_that_never_varies_is_not_divided_by_zero() -> None:
+    corpus = make_corpus()
+    values = corpus.sequences["a"].values.copy()
+    values[:, 1] = 1234.5
+    constant = replace(corpus, sequences={**corpus.sequences, "a": replace(corpus.sequences["a"], values=values)})
+    assert training_statistics(constant, 1, "a")[1][1] == 1
+
+
+def spoil_header(**changes: object) -> Callable[[Path], object]:
+    def spoil(folder: Path) -> None:
+        header = json.loads((folder / "corpus.json").read_text())
+        header.update(changes)
+        (folder / "corpus.json").write_text(json.dumps({k: v for k, v in header.items() if v is not None}))
+
+    return spoil
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "header truncated": (lambda f: (f / "corpus.json").write_text('{"format": 1, "na'), "damaged"),
+    "header without classes": (spoil_header(classes=None), "damaged"),
+    "another format": (spoil_header(format=99), "format 99"),
+    "header missing": (lambda f: (f / "corpus.json").unlink(), "corpus.json"),
+    "features missing": (lambda f: (f / "v.arrow").unlink(), "v.arrow"),
+    "features truncated": (lambda f: (f / "a.arrow").write_bytes((f / "a.arrow").read_bytes()[:500]), "damaged"),
+    "features that are text": (lambda f: (f / "a.arrow").write_text("text"), "damaged"),
+    "tables exchanged": (lambda f: (f / "folds.arrow").rename(f / "utterances.arrow"), "folds.arrow"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_damaged_corpus_is_refused_in_one_sentence(
+    tmp_path: Path, spoil: Callable[[Path], object], expected: str
+) -> None:
+    write_corpus(make_corpus(), tmp_path / "small")
+    spoil(tmp_path / "small")
+    with pytest.raises(CorpusError) as caught:
+        open_corpus(tmp_path / "small")
+    assert expected in str(caught.value)
+    assert "small" in str(caught.value)
+    assert "import" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_features_that_changed_since_the_import_are_noticed(tmp_path: Path) -> None:
+    write_corpus(make_corpus(), tmp_path / "small")
+    file = tmp_path / "small" / "t.arrow"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CorpusError, match=r"'small' have changed"):
+        verify_corpus(open_corpus(tmp_path / "small"))
+
+
+def test_a_corpus_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    broken = replace(make_corpus(), about={"not": object()})  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        write_corpus(broken, tmp_path / "corpora" / "small")
+    assert list((tmp_path / "corpora").iterdir()) == []
+    write_corpus(make_corpus(), tmp_path / "corpora" / "small")
+    with pytest.raises(CorpusError, match="exists already"):
+        write_corpus(make_corpus(), tmp_path / "corpora" / "small")
+
+
+def test_corpora_are_found_by_name(tmp_path: Path) -> None:
+    assert len(find_corpus("digits", tmp_path)) == 2000
+    write_corpus(make_corpus(), folder_for("small", tmp_path))
+    assert len(find_corpus("small", tmp_path)) == 48
+    with pytest.raises(CorpusError, match=r"no corpus 'smal'; did you mean 'small'\? Known: digits, small"):
+        find_corpus("smal", tmp_path)
+    with pytest.raises(CorpusError, match="already"):
+        folder_for("small", tmp_path)

@@ -1,0 +1,270 @@
+"""The importer: what it reads, what it finds, and what it refuses."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from data.audit import IEMOCAP_COUNTS, audit
+from data.catalogue import find_corpus
+from data.corpus import training_statistics
+from data.errors import UserError
+from data.layouts.mmin import import_mmin
+from orchestrator.cli_data import data_app
+from tests.data.layout import change_array, change_sequence, names_of, write_layout, write_set
+
+DIGITS = Path(__file__).parents[3] / "shared" / "corpora" / "digits-mmin"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_layout(tmp_path / "layout")
+
+
+def checks(root: Path, **options: object) -> dict[str, str]:
+    """What the audit says, by severity and check."""
+    return {f"{f.severity} {f.check}": f.message for f in import_mmin(root, "small", **options)[1]}
+
+
+def test_what_is_in_the_files_is_in_the_corpus(root: Path) -> None:
+    corpus, findings = import_mmin(root, "small", classes=["calm", "angry"])
+    assert len(corpus) == 48
+    assert corpus.names == sorted(corpus.names)
+    assert corpus.classes == ("calm", "angry")
+    assert corpus.dimensions == {"a": 3, "v": 4, "t": 5}
+    with h5py.File(root / "V/denseface.h5") as features:
+        for index in (0, 17, 47):
+            expected = features[corpus.names[index]][()].astype(np.float32)
+            assert np.array_equal(corpus.sequences["v"][index], expected)
+    tested = {corpus.names[i] for i in corpus.folds[2].test}
+    assert tested == set(names_of("Ses02F"))
+    assert [corpus.labels[corpus.names.index(name)] for name in names_of("Ses02F")] == [0, 1] * 4
+    assert {f.severity for f in findings} <= {"note", "warning"}
+
+
+def test_a_speaker_is_who_speaks_and_not_whose_motion_is_captured(root: Path) -> None:
+    corpus, _ = import_mmin(root, "small")
+    assert corpus.speakers is not None
+    speaker = dict(zip(corpus.names, corpus.speakers, strict=True))
+    assert speaker["Ses01M_impro01_F000"] == speaker["Ses01F_impro01_F001"] == "Ses01F"
+
+
+def test_integer_labels_and_raw_features_are_the_same_corpus(root: Path, tmp_path: Path) -> None:
+    other = write_layout(tmp_path / "improv", integers=True, raw=True)
+    first, second = import_mmin(root, "a")[0], import_mmin(other, "b")[0]
+    assert np.array_equal(first.labels, second.labels)
+    assert np.array_equal(first.sequences["a"].values, second.sequences["a"].values)
+
+
+def test_statistics_of_the_training_set_are_compared_with_the_file(root: Path) -> None:
+    corpus, findings = import_mmin(root, "small")
+    assert any(f.check == "statistics" and f.severity == "note" for f in findings)
+    with h5py.File(root / "A/comparE_mean_std.h5", "w") as file:
+        for fold in corpus.folds:
+            frames = np.concatenate([corpus.sequences["a"][i] for i in corpus.folds[fold].train])
+            file[f"{fold}/mean"], file[f"{fold}/std"] = frames.mean(0), frames.std(0)
+            ours = training_statistics(corpus, fold, "a")
+            assert np.allclose(ours, (frames.mean(0), frames.std(0)), atol=1e-6)
+    assert not any("statistics" in check for check in checks(root))
+    with h5py.File(root / "A/comparE_mean_std.h5", "r+") as file:
+        file["2/mean"][0] += 1
+    assert "fold 2 give" in checks(root)["warning statistics"]
+
+
+def test_a_repeated_fold_is_told_and_repaired(tmp_path: Path) -> None:
+    root = write_layout(tmp_path / "repeated", repeat_last_fold=True)
+    found = checks(root)
+    assert found["warning repeated fold"].startswith("fold 3 repeats fold 2")
+    assert "--fix-folds" in found["warning repeated fold"]
+    assert found["warning tested twice"].startswith("8 utterances")
+    corpus, findings = import_mmin(root, "small", fix_folds=True)
+    assert set(corpus.folds[3].test) == set(corpus.folds[2].validation)
+    assert set(corpus.folds[3].validation) == set(corpus.folds[2].test)
+    assert not any(f.check == "tested twice" or (f.severity == "warning" and "repeat" in f.check) for f in findings)
+    assert any("swapped" in f.message for f in findings)
+
+
+def test_without_a_repeated_fold_there_is_nothing_to_fix(root: Path) -> None:
+    assert "changed nothing" in checks(root, fix_folds=True)["note repeated fold"]
+
+
+def test_classes_in_a_wrong_order_are_an_error_where_the_counts_are_known(root: Path) -> None:
+    corpus, _ = import_mmin(root, "small")
+    labels = np.repeat(np.arange(4), list(IEMOCAP_COUNTS.values()))
+    table = {"utterance": [f"Ses01F_impro01_F{i:04}" for i in range(len(labels))], "label": labels}
+    import pyarrow as pa
+
+    fold = replace(corpus.folds[1], train=np.arange(len(labels)))
+    sequences = {
+        m: replace(
+            corpus.sequences[m], values=np.ones((len(labels), 2), np.float32), offsets=np.arange(len(labels) + 1)
+        )
+        for m in corpus.sequences
+    }
+    iemocap = replace(
+        corpus, utterances=pa.table(table), classes=tuple(IEMOCAP_COUNTS), sequences=sequences, folds={1: fold}
+    )
+    assert not [f for f in audit(iemocap) if f.check == "classes"]
+    mixed = replace(iemocap, classes=("happy", "angry", "sad", "neutral"))
+    (finding,) = [f for f in audit(mixed) if f.check == "classes"]
+    assert finding.severity == "error"
+    assert "wrong order" in finding.message
+
+
+def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
+    change_sequence(root / "V/denseface.h5", np.zeros((5, 4)))
+    write_set(root, 1, "val", names_of("Ses03F"), [0, 1] * 4)
+    write_set(root, 1, "trn", [n for s in ("Ses02F", "Ses02M", "Ses03M") for n in names_of(s)], [0, 1] * 12)
+    found = checks(root)
+    assert found["warning all zero"].startswith("v: 1 of 48 utterances are zero throughout (no face found)")
+    assert "warning speakers" not in found
+    write_set(root, 2, "trn", [*names_of("Ses01F"), "Ses02M_impro01_F900"], [0, 1] * 4 + [0])
+    for path in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
+        with h5py.File(root / path, "r+") as features:
+            features["Ses02M_impro01_F900"] = features["Ses02M_impro01_F000"][()]
+    assert "1 speakers of fold 2 are in both train and test (Ses02F first)" in checks(root)["warning speakers"]
+
+
+@pytest.mark.skipif(not DIGITS.is_dir(), reason="the original files of the shipped corpus are not here")
+def test_the_shipped_digits_are_what_the_importer_makes_of_the_original_files(tmp_path: Path) -> None:
+    result = CliRunner().invoke(data_app, ["import", "mmin", str(DIGITS), "--name", "real", "--storage", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert find_corpus("real", tmp_path).fingerprint == find_corpus("digits", tmp_path).fingerprint
+
+
+def text_into(path: str) -> Callable[[Path], object]:
+    return lambda root: (root / path).write_bytes(b"not what you think")
+
+
+def truncated(path: str) -> Callable[[Path], object]:
+    return lambda root: (root / path).write_bytes((root / path).read_bytes()[:300])
+
+
+def sequence(value: object, path: str = "V/denseface.h5") -> Callable[[Path], object]:
+    return lambda root: change_sequence(root / path, value)
+
+
+def group(root: Path) -> None:
+    change_sequence(root / "L/bert_large.h5", None)
+    with h5py.File(root / "L/bert_large.h5", "r+") as features:
+        features.create_group("Ses02M_impro01_F002")
+
+
+def emptied(root: Path) -> None:
+    h5py.File(root / "A/comparE.h5", "w").close()
+
+
+def array(path: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], object]:
+    return lambda root: change_array(root / "target" / path, change)
+
+
+def pickled(root: Path) -> None:
+    np.save(root / "target/2/val_int2name.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+def same_in_train_and_test(root: Path) -> None:
+    write_set(root, 1, "tst", names_of("Ses02F"), [0, 1] * 4)
+
+
+def one_class(root: Path) -> None:
+    for file in root.glob("target/*/*_label.npy"):
+        change_array(file, lambda x: np.tile([1, 0], (len(x), 1)))
+
+
+def other_label(root: Path) -> None:
+    write_set(root, 3, "tst", names_of("Ses03F"), [1] * 8)
+
+
+NAN = np.array([[1, 2, 3, np.nan]])
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no such folder": (shutil.rmtree, "target is missing"),
+    "HDF5 truncated": (truncated("A/comparE.h5"), "comparE.h5"),
+    "HDF5 that is text": (text_into("V/denseface.h5"), "denseface.h5"),
+    "HDF5 missing": (lambda root: (root / "L/bert_large.h5").unlink(), "bert_large.h5"),
+    "statistics damaged": (lambda root: (root / "A/comparE_mean_std.h5").write_bytes(b"x"), "comparE_mean_std.h5"),
+    "a modality without utterances": (emptied, "lacks 48 of 48 utterances"),
+    "an utterance without features": (sequence(None), "Ses02M_impro01_F002"),
+    "a sequence of one dimension": (sequence(np.ones(4)), "Ses02M_impro01_F002"),
+    "a sequence of other width": (sequence(np.ones((3, 9))), "9 features"),
+    "a sequence without features": (sequence(np.ones((3, 0))), "0 features"),
+    "a sequence of text": (sequence(b"words"), "Ses02M_impro01_F002"),
+    "a group for a sequence": (group, "a group"),
+    "a sequence without frames": (sequence(np.ones((0, 4))), "1 errors"),
+    "NaN features": (sequence(NAN), "1 errors"),
+    "infinite features": (sequence(np.full((2, 4), np.inf)), "1 errors"),
+    "features too large for float32": (sequence(np.full((2, 4), 1e300)), "1 errors"),
+    "a fold missing": (lambda root: shutil.rmtree(root / "target/2"), "target/2"),
+    "no folds": (lambda root: [shutil.rmtree(f) for f in (root / "target").iterdir()], "target/1"),
+    "labels missing": (lambda root: (root / "target/1/trn_label.npy").unlink(), "trn_label.npy"),
+    "labels truncated": (truncated("target/1/trn_label.npy"), "trn_label.npy"),
+    "names pickled": (pickled, "val_int2name.npy"),
+    "names that are numbers": (array("1/trn_int2name.npy", lambda x: np.arange(len(x))), "trn_int2name.npy"),
+    "an empty set": (array("1/val_int2name.npy", lambda x: x[:0]), "val_int2name.npy"),
+    "labels out of range": (array("1/trn_label.npy", lambda x: x.argmax(1) - 1), "the label -1"),
+    "labels of a thousand classes": (array("1/trn_label.npy", lambda x: x.argmax(1) + 5000), "label 500"),
+    "labels not one-hot": (array("2/tst_label.npy", lambda x: x * 2), "not one-hot"),
+    "labels of text": (array("2/tst_label.npy", lambda x: x.astype(str)), "tst_label.npy"),
+    "fewer labels than names": (array("3/val_label.npy", lambda x: x[:-1]), "7 labels for 8"),
+    "two labels for one utterance": (other_label, "another label"),
+    "two utterances with one name": (array("3/val_int2name.npy", lambda x: np.repeat(x[:4], 2, 0)), "twice"),
+    "an utterance in train and test": (same_in_train_and_test, "errors"),
+    "one class": (one_class, "errors"),
+}
+
+
+def snapshot(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def refusal(root: Path, storage: Path, *options: str) -> str:
+    """The one sentence in which an import is refused; nothing may be left of it in the store."""
+    storage.mkdir(exist_ok=True)
+    before = snapshot(storage)
+    arguments = ["import", "mmin", str(root), "--name", "hostile", "--storage", str(storage), *options]
+    result = CliRunner().invoke(data_app, arguments)
+    assert isinstance(result.exception, UserError), result.output
+    assert snapshot(storage) == before
+    message = str(result.exception)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+@pytest.mark.parametrize(("spoil", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_hostile_layout_is_refused_in_one_sentence(
+    root: Path, tmp_path: Path, spoil: Callable[[Path], object], expected: str
+) -> None:
+    with np.errstate(all="ignore"):
+        spoil(root)
+    assert expected in refusal(root, tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--classes", "only"), "--classes has 1 names"),
+        (("--classes", "x,x"), "names a class twice"),
+        (("--name", "../outside"), "no name for a corpus"),
+        (("--name", "digits"), "already"),
+        (("--speaker-pattern", "("), "no regular expression"),
+        (("--speaker-pattern", "nobody(x)"), "finds no group"),
+    ],
+)
+def test_a_hostile_option_is_refused_in_one_sentence(
+    root: Path, tmp_path: Path, options: tuple[str, str], expected: str
+) -> None:
+    assert expected in refusal(root, tmp_path / "store", *options)
+
+
+def test_a_store_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ["import", "mmin", str(root), "--name", "x", "--storage", str(tmp_path / "file" / "store")]
+    result = CliRunner().invoke(data_app, arguments)
+    assert isinstance(result.exception, UserError)
+    assert "cannot be written" in str(result.exception)
