@@ -264,7 +264,7 @@ def _sequence_table(sequences: Sequences) -> pa.Table:
 
 
 def _read_sequences(file: Path) -> Sequences:
-    ragged = _read_table(file)["frames"].combine_chunks()
+    ragged = _read_table(file)["frames"].chunk(0)  # written as one; combine_chunks would copy it
     values = ragged.values.values.to_numpy(zero_copy_only=True)
     return Sequences(values.reshape(-1, ragged.values.type.list_size), ragged.offsets.to_numpy(zero_copy_only=True))
 
