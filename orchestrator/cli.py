@@ -47,7 +47,7 @@ def run(
     storage: Storage = None,
 ) -> None:
     """Run an experiment: whatever of it is not in the store yet, then its table."""
-    from orchestrator.experiment import run_experiment
+    from orchestrator.running import run_experiment
 
     configuration = _configure(source, corpus, systems, folds, seeds, settings, name, workers, storage)
     raise typer.Exit(run_experiment(configuration))
@@ -67,7 +67,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show what an experiment would run, what is in the store already, and how long the rest should take."""
-    from orchestrator.experiment import show_plan
+    from orchestrator.reporting import show_plan
 
     show_plan(_configure(source, corpus, systems, folds, seeds, settings, name, workers, storage), as_json)
 
@@ -79,7 +79,7 @@ def report(
     storage: Storage = None,
 ) -> None:
     """Print an experiment's table from the store."""
-    from orchestrator.experiment import show_report
+    from orchestrator.reporting import show_report
 
     show_report(experiment, storage, output)
 

@@ -58,21 +58,6 @@ class Store:
             raise StoreError(f"Storage {self.location} is no folder of this machine, which this command needs.")
         return Path(self._root)
 
-    def check_writable(self) -> None:
-        """Write and delete a small file, so that a run fails before its first stage and not after it.
-
-        Raises:
-            StoreError: the store cannot be written.
-        """
-        probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
-        try:
-            self._write_bytes(probe, b"probe")
-            self._fs.delete_file(probe)
-        except OSError as error:
-            raise StoreError(
-                f"Storage {self.location} cannot be written ({_reason(error)}); choose another --storage."
-            ) from None
-
     def completed(self, keys: Iterable[str]) -> set[str]:
         """Those of these stages whose results are here."""
         keys = list(keys)
@@ -91,18 +76,14 @@ class Store:
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         }
-        try:
-            if result.weights:
-                self._write_bytes(
-                    self._path(stage.key, "weights.safetensors"), safetensors.numpy.save(dict(result.weights))
-                )
-            for name, table in result.tables.items():
-                self._write_table(self._path(stage.key, f"{name}.parquet"), table)
-            self._write_bytes(self._path(stage.key, "stage.json"), json.dumps(record, indent=2).encode())
-        except OSError as error:
-            raise StoreError(
-                f"Storage {self.location} cannot be written ({_reason(error)}); make room and run again."
-            ) from None
+        if result.weights:
+            weights = safetensors.numpy.save(dict(result.weights))
+            self._write_bytes(self._path(stage.key, "weights.safetensors"), weights)
+        for name, table in result.tables.items():
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, compression="zstd")
+            self._write_bytes(self._path(stage.key, f"{name}.parquet"), sink.getvalue())
+        self._write_bytes(self._path(stage.key, "stage.json"), json.dumps(record, indent=2).encode())
 
     def read_weights(self, key: str) -> Weights:
         """Weights of a completed stage.
@@ -153,7 +134,11 @@ class Store:
         return path
 
     def write_experiment(self, name: str, description: dict[str, Any]) -> None:
-        """Keep what an experiment asked for, so that its report can be made at any time."""
+        """Keep what an experiment asked for, so that its report can be made at any time.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
         self._write_bytes(f"{self._root}/experiments/{name}.json", json.dumps(description, indent=2).encode())
 
     def read_experiment(self, name: str) -> dict[str, Any]:
@@ -180,26 +165,23 @@ class Store:
     def _path(self, key: str, file: str) -> str:
         return f"{self._root}/stages/{key}/{file}"
 
-    def _write_table(self, path: str, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self._write_bytes(path, sink.getvalue())
-
     def _write_bytes(self, path: str, content: bytes | pa.Buffer) -> None:
         """Write a whole file or none: readers never see a part of it."""
         local = isinstance(self._fs, pyarrow.fs.LocalFileSystem)
         target = f"{path}.{uuid.uuid4().hex}.partial" if local else path
-        if local:
-            self._fs.create_dir(str(Path(path).parent), recursive=True)
         try:
+            if local:
+                self._fs.create_dir(str(Path(path).parent), recursive=True)
             with self._fs.open_output_stream(target) as stream:
                 stream.write(content)
             if local:
                 self._fs.move(target, path)
-        except OSError:
-            if local:
-                Path(target).unlink(missing_ok=True)
-            raise
+        except OSError as error:
+            if local and Path(target).is_file():
+                Path(target).unlink()
+            raise StoreError(
+                f"{path} cannot be written ({_reason(error)}); make room there, or choose another --storage."
+            ) from None
 
     def _read_bytes(self, path: str) -> bytes:
         with self._fs.open_input_stream(path) as stream:

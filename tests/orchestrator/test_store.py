@@ -89,10 +89,10 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, stage: Stage, r
 
 
 @pytest.mark.parametrize("location", ["file/store", "gopher://x/y"])
-def test_a_store_that_cannot_be_is_refused_before_anything_runs(tmp_path: Path, location: str) -> None:
+def test_a_store_that_cannot_be_is_refused_when_the_experiment_is_recorded(tmp_path: Path, location: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="torage"):
-        Store(location if "://" in location else tmp_path / location).check_writable()
+        Store(location if "://" in location else tmp_path / location).write_experiment("demo", {})
 
 
 def test_an_unknown_experiment_names_the_known_ones(tmp_path: Path) -> None:

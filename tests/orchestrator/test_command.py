@@ -1,0 +1,155 @@
+"""The command as people type it, in a fresh folder: slow for the imports and Ray's start of every call."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data.catalogue import folder_for
+from data.corpus import write_corpus
+from orchestrator.__main__ import main
+from tests.small import make_corpus
+
+pytestmark = pytest.mark.slow
+
+RUN = ("run", "demo", "--corpus", "small", "--set", "epochs=2", "--workers", "2")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_corpus(make_corpus(), folder_for("small", tmp_path / "ifmmin-store"))
+    return tmp_path
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")} | {"COLUMNS": "100"}
+    command = [sys.executable, "-m", "orchestrator", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = start(folder, *arguments)
+    output, errors = process.communicate(timeout=240)
+    return process.returncode, output, errors
+
+
+def completed(folder: Path) -> dict[Path, int]:
+    """When each completed stage was written."""
+    return {file: file.stat().st_mtime_ns for file in (folder / "ifmmin-store" / "stages").glob("*/stage.json")}
+
+
+def wait_for_stages(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(completed(folder)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def table_of(output: str) -> list[str]:
+    return [line for line in output.splitlines() if "±" in line]
+
+
+def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path) -> None:
+    process = start(folder, *RUN, "--set", "epochs=30")
+    wait_for_stages(folder, 1)
+    process.kill()
+    process.communicate()
+    time.sleep(2)  # workers that were writing when the driver died
+    killed = completed(folder)
+    assert killed
+
+    process = start(folder, *RUN, "--set", "epochs=30")
+    wait_for_stages(folder, len(killed) + 2)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "the same command goes on from there" in output
+    assert "Traceback" not in errors
+    interrupted = completed(folder)
+
+    status, output, errors = call(folder, *RUN, "--set", "epochs=30")
+    assert status == 0, errors
+    finished = completed(folder)
+    assert len(finished) == 9
+    assert interrupted.items() <= finished.items()
+    assert f"{9 - len(interrupted)} stages run, {len(interrupted)} from the store" in output
+
+    status, again, errors = call(folder, *RUN, "--set", "epochs=30")
+    assert status == 0, errors
+    assert "0 stages run, 9 from the store" in again
+    assert table_of(again) == table_of(output)
+    assert completed(folder) == finished
+
+    status, report, errors = call(folder, "report", "demo")
+    assert status == 0, errors
+    assert table_of(report) == table_of(output)
+    rows = json.loads(call(folder, "report", "demo", "--format", "json")[1])
+    assert {row["condition"] for row in rows} == {"a", "v", "t", "av", "at", "vt", "average", "avt"}
+
+    plan = json.loads(
+        call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=30", "--set", "lambda2=1", "--json")[1]
+    )
+    assert [(row["stage"], row["in the store"], row["to run"]) for row in plan["stages"]] == [
+        ("pretrain", 3, 0),
+        ("train", 0, 3),
+        ("evaluate", 0, 3),
+    ]
+    assert plan["seconds"] > 0
+
+
+def changed_corpus(folder: Path) -> tuple[str, ...]:
+    file = folder / "ifmmin-store" / "corpora" / "small" / "a.arrow"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return RUN
+
+
+def unwritable(folder: Path) -> tuple[str, ...]:
+    (folder / "ifmmin-store" / "experiments").write_text("a file where a folder should be")
+    return RUN
+
+
+HOSTILE = {
+    "no such configuration": (lambda _: ("run", "dmo"), "did you mean 'demo'"),
+    "no such corpus": (lambda _: ("run", "demo", "--corpus", "smal"), "did you mean 'small'"),
+    "no such system": (lambda _: ("run", "demo", "--systems", "if-mmim"), "did you mean 'if-mmin'"),
+    "no such fold": (lambda _: (*RUN, "--folds", "4"), "no fold 4"),
+    "no such hyper-parameter": (lambda _: (*RUN, "--set", "lamda=4"), "did you mean 'lambda"),
+    "no such format": (lambda _: ("report", "demo", "--format", "xml"), "Known: table"),
+    "no such experiment": (lambda _: ("report", "demo"), "no experiment 'demo'"),
+    "a corpus changed since its import": (changed_corpus, "'small' have changed"),
+    "a store that cannot be written": (unwritable, "experiments"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_mistake_is_one_sentence_with_exit_status_2(
+    folder: Path, case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare, expected = HOSTILE[case]
+    arguments = prepare(folder)
+    before = sorted(folder.rglob("*"))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["ifmmin", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    output, errors = capsys.readouterr()
+    assert (stopped.value.code, output) == (2, "")
+    assert errors.startswith("error: ")
+    assert expected in errors
+    assert errors.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_traceback_is_shown_when_asked_for(folder: Path) -> None:
+    status, _, errors = call(folder, "report", "demo", "--debug")
+    assert status != 0
+    assert "Traceback" in errors

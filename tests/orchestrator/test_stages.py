@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data.conditions import ALL_CONDITIONS
+from data.corpus import Corpus, Sequences
+from orchestrator.configuration import load_configuration
+from orchestrator.plan import Run, make_plan
+from orchestrator.stages import execute
+from tests.small import make_corpus
+
+CORPUS = replace(make_corpus(), fingerprint="small")
+
+
+def predictions(run: Run, corpus: Corpus, weights: dict[str, object]) -> pd.DataFrame:
+    evaluation = PLAN.stages[run.evaluation]
+    return execute(evaluation, corpus, [weights]).tables["predictions"].to_pandas()  # type: ignore[list-item]
+
+
+PLAN = make_plan(load_configuration("demo", {"folds": "1", "parameters": {"epochs": 2}}), CORPUS)
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, object]:
+    (run,) = PLAN.runs
+    pretrain = execute(PLAN.stages[run.stages["pretrain"]], CORPUS, [])
+    return dict(execute(PLAN.stages[run.stages["train"]], CORPUS, [pretrain.weights]).weights)
+
+
+def test_predictions_have_a_row_for_every_test_utterance_and_condition(trained: dict[str, object]) -> None:
+    table = predictions(PLAN.runs[0], CORPUS, trained)
+    test = CORPUS.folds[1].test
+    assert len(table) == len(test) * 7
+    for condition, part in table.groupby("condition", sort=False):
+        assert condition in ALL_CONDITIONS
+        assert part["utterance"].tolist() == [CORPUS.names[i] for i in test]
+        assert part["label"].tolist() == CORPUS.labels[test].tolist()
+    probabilities = np.stack(table["probabilities"])
+    assert probabilities.shape == (len(table), 3)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    assert (probabilities.argmax(1) == table["prediction"]).all()
+
+
+@pytest.mark.parametrize("modality", ["a", "v", "t"])
+def test_predictions_under_a_condition_do_not_depend_on_a_missing_modality(
+    trained: dict[str, object], modality: str
+) -> None:
+    sequences = CORPUS.sequences[modality]
+    values = sequences.values.copy()
+    for index in CORPUS.folds[1].test:
+        values[slice(*sequences.offsets[index : index + 2])] += 100
+    other = replace(CORPUS, sequences={**CORPUS.sequences, modality: Sequences(values, sequences.offsets)})
+    before, after = (predictions(PLAN.runs[0], corpus, trained) for corpus in (CORPUS, other))
+    for condition in ALL_CONDITIONS:
+        same = all(
+            np.array_equal(x, y)
+            for x, y in zip(
+                before.loc[before["condition"] == condition, "probabilities"],
+                after.loc[after["condition"] == condition, "probabilities"],
+                strict=True,
+            )
+        )
+        assert same == (modality not in condition)
+
+
+def test_one_stage_needs_neither_ray_nor_mlflow_nor_pydantic() -> None:
+    import subprocess
+    import sys
+
+    program = "import sys, orchestrator.stages; print([m for m in ('ray', 'mlflow', 'pydantic') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
