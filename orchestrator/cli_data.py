@@ -59,7 +59,6 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
     from data.audit import audit as find_all
     from data.catalogue import find_corpus
     from data.corpus import verify_corpus
-    from data.errors import CorpusError
 
     corpus = find_corpus(name, storage)
     verify_corpus(corpus)
@@ -68,8 +67,7 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         _show_findings(name, findings)
-    if errors := sum(finding.severity == "error" for finding in findings):
-        raise CorpusError(f"Corpus '{name}' has {errors} errors; import it again from mended files.")
+    _stop_at_errors(findings, f"Corpus '{name}' cannot be trusted", "import it again from mended files")
 
 
 @import_app.command(epilog="Example: ifmmin data import mmin features/IEMOCAP --name iemocap --fix-folds")
@@ -86,15 +84,13 @@ def mmin(
     """Import the layout of the MMIN authors' features: IEMOCAP, MSP-IMPROV, or any of the same form."""
     from data.catalogue import folder_for
     from data.corpus import write_corpus
-    from data.errors import CorpusError
     from data.layouts.mmin import import_mmin
 
     folder = folder_for(name, storage)
     names = [part.strip() for part in classes.split(",")] if classes else None
     corpus, findings = import_mmin(root, name, classes=names, speaker_pattern=speaker_pattern, fix_folds=fix_folds)
     _show_findings(name, findings)
-    if errors := sum(finding.severity == "error" for finding in findings):
-        raise CorpusError(f"Corpus '{name}' was not imported because of {errors} errors; mend them in {root}.")
+    _stop_at_errors(findings, f"Corpus '{name}' was not imported", f"mend it in {root}")
     write_corpus(corpus, folder)
     typer.echo(f"Imported '{name}': {len(corpus):,} utterances, {len(corpus.folds)} folds.")
     typer.echo(f"Next: ifmmin run demo --corpus {name}")
@@ -178,6 +174,15 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
     for number, sizes in description["folds"].items():
         folds.add_row(str(number), *(f"{size:,}" for size in sizes.values()))
     console.print(folds)
+
+
+def _stop_at_errors(findings: "list[Finding]", what: str, remedy: str) -> None:
+    from data.errors import CorpusError
+
+    errors = [finding.message for finding in findings if finding.severity == "error"]
+    if errors:
+        others = f" (the first of {len(errors)} errors above)" if len(errors) > 1 else ""
+        raise CorpusError(f"{what}: {errors[0]}{others}; {remedy}.")
 
 
 def _show_findings(name: str, findings: "list[Finding]") -> None:

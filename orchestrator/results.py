@@ -68,11 +68,19 @@ def score(predictions: pd.DataFrame) -> pd.DataFrame:
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation (n - 1) of WA and UA over the runs of a system, in table order.
 
-    Columns: system, condition, runs, wa, wa_std, ua, ua_std; a deviation is NaN where there is one run only.
+    Columns: system, condition, runs, folds, seeds, wa, wa_std, ua, ua_std; a deviation is NaN where there is one run only.
     """
     summary = (
         scores.groupby(["system", "condition"], sort=False)
-        .agg(runs=("wa", "size"), wa=("wa", "mean"), wa_std=("wa", "std"), ua=("ua", "mean"), ua_std=("ua", "std"))
+        .agg(
+            runs=("wa", "size"),
+            folds=("fold", "nunique"),
+            seeds=("seed", "nunique"),
+            wa=("wa", "mean"),
+            wa_std=("wa", "std"),
+            ua=("ua", "mean"),
+            ua_std=("ua", "std"),
+        )
         .reset_index()
     )
     order = {condition: index for index, condition in enumerate(COLUMNS)}

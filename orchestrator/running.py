@@ -2,6 +2,7 @@
 
 import signal
 import time
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -66,6 +67,8 @@ def run_experiment(configuration: Configuration) -> int:
         with Display(console, configuration.name, plan, to_run, earlier_pace(plan, store)) as display:
             outcome = run_plan(plan, experiment.corpus, store, configuration.compute, _Watcher(display, tracker, plan))
     except KeyboardInterrupt:
+        with suppress(UserError):
+            tracker.interrupt()
         done = len(store.completed(stage.key for stage in to_run))
         console.print(
             f"Interrupted after {done} of {len(to_run)} stages; the same command goes on from there.", highlight=False
