@@ -1,8 +1,11 @@
-"""The field's two metrics of classification."""
+"""The field's two metrics of classification.
+
+Written in NumPy because they are computed after every epoch and for every run, condition and report, where
+scikit-learn's checks of its arguments take a thousand times longer than the sums; a test holds them to scikit-learn's.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import accuracy_score, recall_score
 
 
 def weighted_accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
@@ -11,7 +14,7 @@ def weighted_accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
     >>> weighted_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
     0.75
     """
-    return float(accuracy_score(labels, predictions))
+    return float(np.mean(np.asarray(labels) == np.asarray(predictions)))
 
 
 def unweighted_accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
@@ -20,4 +23,7 @@ def unweighted_accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
     >>> unweighted_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
     0.5
     """
-    return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0))
+    labels = np.asarray(labels)
+    correct = np.bincount(labels, weights=labels == np.asarray(predictions))
+    total = np.bincount(labels)
+    return float(np.mean(correct[total > 0] / total[total > 0]))

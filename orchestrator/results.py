@@ -68,7 +68,7 @@ def score(predictions: pd.DataFrame) -> pd.DataFrame:
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation (n - 1) of WA and UA over the runs of a system, in table order.
 
-    Columns: system, condition, runs, folds, seeds, wa, wa_std, ua, ua_std; a deviation is NaN where there is one run only.
+    Columns: system, condition, runs, folds, seeds, wa, wa_std, ua, ua_std; deviations are NaN for a single run.
     """
     summary = (
         scores.groupby(["system", "condition"], sort=False)

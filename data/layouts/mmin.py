@@ -173,7 +173,8 @@ def _read_features(root: Path, modality: Modality, names: list[str]) -> tuple[Se
         with h5py.File(file) as features:
             missing = [name for name in names if name not in features]
             if missing:
-                raise CorpusError(f"{file} lacks {len(missing):,} of {len(names):,} utterances, {missing[0]} first; export them.")
+                what = f"{len(missing):,} of {len(names):,} utterances, {missing[0]} first"
+                raise CorpusError(f"{file} lacks {what}; export them too.")
             parts = [_sequence(file, name, features[name]) for name in names]
             extra = len(features) - len(names)
     except (OSError, RuntimeError) as error:
