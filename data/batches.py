@@ -52,10 +52,6 @@ class Examples:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def longest(self, modality: Modality) -> int:
-        """The most time steps any utterance of the set has."""
-        return self._sources[modality].longest
-
     def batch(self, rows: Tensor) -> Batch:
         """The utterances with these row numbers, int64 (batch,)."""
         features, lengths = {}, {}
@@ -74,7 +70,6 @@ class _Source:
     values: Tensor
     starts: Tensor
     lengths: Tensor
-    longest: int
     mean: Tensor | None
     deviation: Tensor | None
 
@@ -95,7 +90,6 @@ class _Source:
             values,
             torch.from_numpy(sequences.offsets[indices]).to(device),
             torch.from_numpy(lengths).to(device),
-            int(lengths.max(initial=0)),
             mean,
             deviation,
         )

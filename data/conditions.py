@@ -3,8 +3,6 @@
 from enum import StrEnum
 from typing import Literal
 
-from data.errors import UserError
-
 Modality = Literal["a", "v", "t"]
 
 MODALITIES: tuple[Modality, ...] = ("a", "v", "t")
@@ -41,21 +39,6 @@ class Condition(StrEnum):
         """True where a modality is available, in the order a, v, t."""
         a, v, t = (m in self.value for m in MODALITIES)
         return a, v, t
-
-    @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """The condition written in any order of its letters.
-
-        Raises:
-            UserError: a letter is unknown or repeated, or there is none.
-        """
-        try:
-            condition = cls("".join(m for m in MODALITIES if m in text.lower()))
-        except ValueError:
-            condition = None
-        if condition is None or len(condition) != len(text):
-            raise UserError(f"'{text}' is no condition; write the available modalities, one of {', '.join(cls)}.")
-        return condition
 
 
 MISSING_CONDITIONS: tuple[Condition, ...] = (

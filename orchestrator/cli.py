@@ -84,6 +84,14 @@ def report(
     show_report(experiment, storage, output)
 
 
+@app.command(epilog="Example: ifmmin systems")
+def systems(as_json: AsJson = False) -> None:
+    """List the systems, and the hyper-parameters that --set changes."""
+    from orchestrator.reporting import show_systems
+
+    show_systems(as_json)
+
+
 @app.command(epilog="Example: ifmmin ui paper --port 5001")
 def ui(
     experiment: Annotated[str | None, typer.Argument(help="Compare the systems and settings of this one.")] = None,

@@ -1,14 +1,16 @@
-"""What `plan` and `report` print; both read the store and write nothing."""
+"""What `plan`, `report` and `systems` print; nothing is written."""
 
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from data.errors import nearest
+from model.systems import SYSTEMS
 from orchestrator import table
 from orchestrator.configuration import STORAGE, Configuration, ConfigurationError
 from orchestrator.experiment import Experiment
@@ -98,6 +100,28 @@ def _plan_rows(plan: Plan, completed: set[str], to_run: set[str]) -> list[Mappin
                 }
             )
     return rows
+
+
+def show_systems(as_json: bool) -> None:
+    """Print every system with the hyper-parameters of its stages, their defaults and meanings."""
+    rows = [
+        {"system": system.name, "stage": stage, "parameter": item.name, "default": item.default, **item.metadata}
+        for system in SYSTEMS.values()
+        for stage, recipe in system.recipes.items()
+        for item in fields(recipe.parameters)
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    console = Console()
+    for system in SYSTEMS.values():
+        shown = Table(title=system.summary, title_justify="left")
+        for column in ("stage", "--set", "default", "meaning"):
+            shown.add_column(column)
+        for row in rows:
+            if row["system"] == system.name:
+                shown.add_row(*(str(row[key]) for key in ("stage", "parameter", "default", "meaning")))
+        console.print(shown)
 
 
 def show_table(console: Console, experiment: Experiment) -> None:
