@@ -49,6 +49,6 @@ MISSING_CONDITIONS: tuple[Condition, ...] = (
     Condition.AT,
     Condition.VT,
 )
-"""The six conditions in which something is missing (seed paper, section 3), in the order of its Table 1."""
+"""The six conditions in which something is missing (Zuo et al., ICASSP 2023), in the order of its Table 1."""
 
 ALL_CONDITIONS: tuple[Condition, ...] = (*MISSING_CONDITIONS, Condition.AVT)

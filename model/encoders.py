@@ -1,7 +1,7 @@
 """Specificity encoders (one for each modality) and the invariance encoder they share.
 
 A missing modality is a zero input of the same length. What an encoder makes of zeros depends on the length alone, so it
-is computed once for all utterances instead of once for each (method.md, "The same result for less work", 2 to 4).
+is computed once for all utterances instead of once for each.
 """
 
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ class Autoencoder(nn.Module):
 
 
 class InvariantImagination(nn.Module):
-    """IF-IM (seed paper, section 2.3): cascaded autoencoders, each of which also reads the invariant features H'.
+    """IF-IM (Zuo et al., ICASSP 2023): cascaded autoencoders, each of which also reads the invariant features H'.
 
     The first release read the running sum h + i H' and added the last block's input to its output; this follows the
     authors' correction of 2024, which is also what the paper says.

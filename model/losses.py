@@ -10,7 +10,7 @@ def central_moment_discrepancy(x: Tensor, y: Tensor, moment_order: int) -> Tenso
     """CMD_K(x, y) = ||mean(x) - mean(y)||_2 + sum over k = 2..K of ||C_k(x) - C_k(y)||_2, a scalar.
 
     C_k is the vector of k-th central sample moments of each coordinate over the batch. Unlike in the original, moments
-    are not scaled by an interval (Zellinger et al. 2017, eq. 6, with b - a = 1).
+    are not scaled by an interval (Zellinger et al., ICLR 2017, with b - a = 1).
 
     Args:
         x: samples, (batch, features).
@@ -21,7 +21,7 @@ def central_moment_discrepancy(x: Tensor, y: Tensor, moment_order: int) -> Tenso
 
 
 def pairwise_discrepancy(features: Tensor, moment_order: int) -> Tensor:
-    """L_cmd (seed paper, eq. 2): the mean of CMD_K over the three pairs of modalities, a scalar.
+    """L_cmd (Zuo et al., ICASSP 2023): the mean of CMD_K over the three pairs of modalities, a scalar.
 
     Args:
         features: H of the three modalities, (batch, 3, hidden).

@@ -57,7 +57,7 @@ class InvariancePretraining(Network):
         return invariant, self.classifier(torch.cat([h.flatten(1), invariant.flatten(1)], 1), generator)
 
     def losses(self, batch: Batch, moment_order: int, generator: torch.Generator | None = None) -> Losses:
-        """L_cls + L_cmd under full modality (seed paper, eq. 3)."""
+        """L_cls + L_cmd under full modality (Zuo et al., ICASSP 2023)."""
         everything = batch.labels.new_ones(len(batch), 3, dtype=torch.bool)
         invariant, logits = self(self.encoders(batch, everything, generator), generator)
         classification = F.cross_entropy(logits, batch.labels)
@@ -127,7 +127,7 @@ class IFMMIN(Network):
         parameters: ImaginationParameters,
         generator: torch.Generator | None = None,
     ) -> Losses:
-        """L_cls + lambda1 L_img + lambda2 L_inv (seed paper, eq. 8); `available` is bool (batch, 3)."""
+        """L_cls + lambda1 L_img + lambda2 L_inv (Zuo et al., ICASSP 2023); `available` is bool (batch, 3)."""
         invariant, imagined, logits = self(self.encoders(batch, available, generator), generator)
         classification = F.cross_entropy(logits, batch.labels)
         imagination = F.mse_loss(imagined, targets.complement(batch.rows, available))

@@ -8,7 +8,7 @@ from model.losses import central_moment_discrepancy, pairwise_discrepancy
 
 
 def numpy_cmd(x: np.ndarray, y: np.ndarray, moment_order: int) -> float:
-    """The formula of method.md, written without looking at ours."""
+    """The definition, written down a second time."""
     total = np.sqrt(((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum())
     for k in range(2, moment_order + 1):
         c_x = np.mean((x - x.mean(axis=0)) ** k, axis=0)
