@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.conditions import MODALITIES, Condition, Modality
+from data.conditions import MISSING_CONDITIONS, MODALITIES, Condition, Modality
 from data.corpus import Corpus, SetName, training_statistics
 
 
@@ -108,3 +108,9 @@ class _Source:
 def availability(conditions: list[Condition] | tuple[Condition, ...], device: str | torch.device = "cpu") -> Tensor:
     """Masks of conditions: bool (conditions, 3), True where a modality is available, in the order a, v, t."""
     return torch.tensor([c.mask for c in conditions], device=device)
+
+
+def draw_availability(count: int, generator: torch.Generator) -> Tensor:
+    """One of the six missing conditions for each of some utterances, uniformly: a mask, bool (count, 3)."""
+    masks = availability(MISSING_CONDITIONS, generator.device)
+    return masks[torch.randint(len(masks), (count,), generator=generator, device=generator.device)]

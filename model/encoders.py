@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.batches import Batch
+from data.batches import Batch, Examples
 from data.conditions import MODALITIES, Modality
 from model.dropout import dropout
 
 HIDDEN = 128
 WINDOWS = (3, 4, 5)
+ENCODING_BATCH = 256
 
 
 class SpecificityEncoder(Protocol):
@@ -105,6 +106,9 @@ class Encodings:
     real: Tensor
     zero: Tensor
 
+    def __getitem__(self, rows: Tensor) -> "Encodings":
+        return Encodings(self.real[rows], self.zero[rows])
+
     def under(self, available: Tensor) -> Tensor:
         """h, (batch, 3, hidden), where `available`, bool (3,) or (batch, 3), says which inputs are real."""
         return torch.where(available[..., None], self.real, self.zero)
@@ -150,6 +154,13 @@ class SpecificityEncoders(nn.Module):
             real.append(encoder.project(encoder.pool(batch.features[modality], lengths), None))
             zero.append(encoder.project(encoder.pool_zeros(lengths), None))
         return Encodings(torch.stack(real, 1), torch.stack(zero, 1))
+
+
+@torch.no_grad()
+def encode_set(encoders: SpecificityEncoders, examples: Examples) -> Encodings:
+    """Both encodings of every utterance of a set; of a frozen teacher they are needed once, not in every step."""
+    parts = [encoders.both(batch) for batch in examples.batches(ENCODING_BATCH)]
+    return Encodings(torch.cat([part.real for part in parts]), torch.cat([part.zero for part in parts]))
 
 
 def _masked_max(outputs: Tensor, lengths: Tensor) -> Tensor:

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +42,6 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
 
-def sub_weights(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Of a network's weights, those of the sub-network `name`, named as that sub-network names them."""
-    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+def load_weights(network: nn.Module, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Give a network weights that were trained before; they are copied."""
+    network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})

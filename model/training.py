@@ -14,7 +14,7 @@ from torch import nn
 from data.batches import Examples
 from data.corpus import Corpus
 from model.evaluation import predict
-from model.layers import initialise
+from model.layers import initialise, load_weights
 from model.metrics import unweighted_accuracy, weighted_accuracy
 from model.parameters import TrainingParameters
 from model.recipe import Losses, Network, Recipe, Shape, Weights
@@ -152,7 +152,7 @@ def trained_network(
 ) -> Network:
     """The network of a recipe with weights that were trained before."""
     network = recipe.network(Shape(corpus.dimensions, len(corpus.classes)), parameters)
-    network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    load_weights(network, weights)
     return network.to(device)
 
 

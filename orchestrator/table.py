@@ -81,8 +81,6 @@ def how_made(summary: pd.DataFrame) -> str:
 
 def _grid(summary: pd.DataFrame) -> str:
     """Folds and seeds, where the runs are all of their combinations."""
-    if not {"folds", "seeds"} <= set(summary.columns):
-        return ""
     grids = {(int(f), int(s)) for f, s in zip(summary["folds"], summary["seeds"], strict=True)}
     folds, seeds = next(iter(grids))
     if len(grids) > 1 or set(summary["runs"]) != {folds * seeds}:

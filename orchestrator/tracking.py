@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,12 +24,20 @@ from data.corpus import Corpus
 from data.errors import UserError, nearest
 from orchestrator import table
 from orchestrator.configuration import Configuration
-from orchestrator.plan import Plan, Run, make_plan
+from orchestrator.description import (
+    Measurement,
+    describe_parameters,
+    describe_settings,
+    measure_history,
+    measure_mean_history,
+    measure_scores,
+    name_with,
+)
+from orchestrator.plan import Plan, Run
 from orchestrator.results import completed_runs, load_history, load_predictions, score, summarise
 from orchestrator.store import Store
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
     from mlflow.entities import Run as MlflowRun
     from mlflow.tracking import MlflowClient
 
@@ -45,8 +53,8 @@ LEVEL = "ifmmin.level"
 PARENT = "mlflow.parentRunId"
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 
-_BATCH = 1000
-_PARAMETER_LENGTH = 6000
+_METRICS_AT_ONCE, _PARAMETERS_AT_ONCE, _PARAMETER_LENGTH = 1000, 100, 6000
+"""What MLflow accepts."""
 
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -136,8 +144,8 @@ class Tracker:
             run_name=f"fold {run.fold}, seed {run.seed}",
         )
         parameters = {**self._parameters(run.system), "fold": str(run.fold), "seed": str(run.seed)}
-        elapsed = start + 1000 * history["seconds"].cumsum()
-        _log(client, child.info.run_id, parameters, [*_run_scores(scores, end), *_curves(history, elapsed)])
+        measurements = measure_scores(scores, end) + measure_history(history, start)
+        _log(client, child.info.run_id, parameters, measurements)
         client.set_terminated(child.info.run_id, FINISHED, end)
         parent.children.add(run.evaluation)
 
@@ -154,12 +162,11 @@ class Tracker:
         scores = score(predictions)
         summary = summarise(scores)
         now = round(1000 * time())
-        metrics = _summary_scores(summary, now)
+        measurements = measure_scores(summary, now)
         if complete:
             # MLflow keeps every value ever logged, so curves are written once: when they are final.
-            means = history.groupby(["stage", "epoch"], sort=False).mean(numeric_only=True).reset_index()
-            metrics += _curves(means, pd.Series(now, means.index))
-        _log(client, parent.run_id, {}, metrics)
+            measurements += measure_mean_history(history, now)
+        _log(client, parent.run_id, {}, measurements)
         client.set_tag(parent.run_id, "mlflow.note.content", table.markdown(summary))
         with tempfile.TemporaryDirectory() as folder:
             self._write_artifacts(Path(folder), predictions, history, scores, summary)
@@ -207,13 +214,12 @@ class Tracker:
                 else:
                     client.delete_run(child.info.run_id)
         else:
-            parameters = self._parameters(system)
             run = client.create_run(
                 experiment,
-                tags={IDENTITY: self._identity(system), LEVEL: "system"},
-                run_name=self._name(client, experiment, system, parameters),
+                tags={**_context(), IDENTITY: self._identity(system), LEVEL: "system"},
+                run_name=self._name(client, experiment, system),
             )
-            _log(client, run.info.run_id, parameters, [])
+            _log(client, run.info.run_id, self._parameters(system), [])
             parent = _Parent(run.info.run_id, RUNNING)
         self._parents[system] = parent
         return parent
@@ -223,29 +229,17 @@ class Tracker:
         return hashlib.sha256(json.dumps([system, evaluations]).encode()).hexdigest()[:24]
 
     def _parameters(self, system: str) -> dict[str, str]:
-        """What MLflow calls parameters: the hyper-parameters, and what else the results of a system depend on."""
-        runs = self._plan.runs_of(system)
-        stages = [self._plan.stages[key] for key in runs[0].stages.values()]
-        return {
-            "system": system,
-            **{name: _number(value) for name, value in self._plan.parameters[system].items()},
-            "corpus": self._corpus.name,
-            "corpus_fingerprint": self._corpus.fingerprint,
-            "folds": _ranges({run.fold for run in runs}),
-            "seeds": _ranges({run.seed for run in runs}),
-            "precision": self._configuration.compute.precision,
-            "code_version": ", ".join(f"{stage.name} {stage.version}" for stage in stages),
-        }
+        return describe_parameters(self._configuration, self._plan, self._corpus, system)
 
-    def _name(self, client: "MlflowClient", experiment: str, system: str, parameters: Mapping[str, str]) -> str:
+    def _name(self, client: "MlflowClient", experiment: str, system: str) -> str:
         """The system and what was set differently; where that name is taken, also what else differs."""
-        plain = make_plan(self._configuration.model_copy(update={"parameters": {}}), self._corpus)
-        usual = {name: _number(value) for name, value in plain.parameters[system].items()}
-        differing = [name for name, value in usual.items() if parameters[name] != value]
-        name = " ".join([system, *(f"{key}={parameters[key]}" for key in differing)])
+        settings = describe_settings(self._configuration, self._plan, self._corpus, system)
+        name = name_with(system, settings)
+        others: dict[str, str] = {}
         for other in _search(client, experiment, f"tags.`{LEVEL}` = 'system' AND attributes.run_name = '{name}'"):
-            differing += [key for key, value in parameters.items() if other.data.params.get(key) != value]
-        return " ".join([system, *(f"{key}={parameters[key]}" for key in dict.fromkeys(differing))])
+            parameters = self._parameters(system)
+            others |= {key: value for key, value in parameters.items() if other.data.params.get(key) != value}
+        return name_with(system, {**settings, **others})
 
     def _times(self, run: Run) -> tuple[int, int]:
         """When a run was computed, as if in one go: start and end in milliseconds since 1970."""
@@ -307,10 +301,17 @@ def _reason(error: BaseException) -> str:
     return textwrap.shorten(str(error).strip().splitlines()[0], 160)
 
 
+def _context() -> dict[str, str]:
+    """Who runs what, as MLflow itself notes it: user, source and commit."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    return dict(resolve_tags())
+
+
 def _experiment_id(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name))
+        return str(client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"}))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
@@ -320,71 +321,20 @@ def _search(client: "MlflowClient", experiment: str, condition: str) -> "list[Ml
     runs: list[MlflowRun] = []
     token: str | None = None
     while token is None or token:
-        page = client.search_runs([experiment], condition, max_results=_BATCH, page_token=token)
+        page = client.search_runs([experiment], condition, max_results=1000, page_token=token)
         runs += page
         token = page.token or ""
     return runs
 
 
-def _log(client: "MlflowClient", run_id: str, parameters: Mapping[str, str], metrics: "list[Metric]") -> None:
-    from mlflow.entities import Param
+def _log(
+    client: "MlflowClient", run_id: str, parameters: Mapping[str, str], measurements: Sequence[Measurement]
+) -> None:
+    from mlflow.entities import Metric, Param
 
-    if parameters:
-        client.log_batch(run_id, params=[Param(key, value[:_PARAMETER_LENGTH]) for key, value in parameters.items()])
-    for start in range(0, len(metrics), _BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
-
-
-def _run_scores(scores: pd.DataFrame, time_ms: int) -> "list[Metric]":
-    from mlflow.entities import Metric
-
-    return [
-        Metric(f"test/{name}/{row.condition}", getattr(row, name), time_ms, 0)
-        for row in scores.itertuples()
-        for name in ("wa", "ua")
-    ]
-
-
-def _summary_scores(summary: pd.DataFrame, time_ms: int) -> "list[Metric]":
-    from mlflow.entities import Metric
-
-    return [
-        Metric(f"test/{name}/{row.condition}", getattr(row, name), time_ms, 0)
-        for row in summary.itertuples()
-        for name in ("wa", "ua", "wa_std", "ua_std")
-        if pd.notna(getattr(row, name))
-    ]
-
-
-def _curves(history: pd.DataFrame, times_ms: pd.Series) -> "list[Metric]":
-    """A metric for each column of a history, `<stage>/<column>`, with the epochs as steps."""
-    from mlflow.entities import Metric
-
-    columns = [name for name in history.columns if name.startswith(("loss/", "validation/", "learning_rate"))]
-    return [
-        Metric(f"{stage}/{column}", float(value), round(time_ms), int(epoch))
-        for column in columns
-        for stage, epoch, value, time_ms in zip(
-            history["stage"], history["epoch"], history[column], times_ms, strict=True
-        )
-        if pd.notna(value)
-    ]
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def _ranges(numbers: set[int]) -> str:
-    """The form in which configurations take them.
-
-    >>> _ranges({0, 1, 2, 5})
-    '0-2,5'
-    """
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1][1:] = [number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)
+    items = [Param(name, value[:_PARAMETER_LENGTH]) for name, value in parameters.items()]
+    for start in range(0, len(items), _PARAMETERS_AT_ONCE):
+        client.log_batch(run_id, params=items[start : start + _PARAMETERS_AT_ONCE])
+    for start in range(0, len(measurements), _METRICS_AT_ONCE):
+        batch = [Metric(*measurement) for measurement in measurements[start : start + _METRICS_AT_ONCE]]
+        client.log_batch(run_id, metrics=batch)

@@ -7,16 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.batches import Batch, Examples, availability
+from data.batches import Batch, Examples, availability, draw_availability
 from data.conditions import MISSING_CONDITIONS, Condition
-from model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders
+from model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders, encode_set
 from model.imagination import BLOCK_SIZES, InvariantImagination
-from model.layers import Classifier, sub_weights
+from model.layers import Classifier, load_weights
 from model.losses import pairwise_discrepancy
 from model.parameters import TrainingParameters, parameter
 from model.recipe import Losses, Network, Objective, Recipe, Shape, System, Weights
-
-ENCODING_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +82,11 @@ class Targets:
     specific: Encodings
     invariant: Tensor
 
-    def complement(self, rows: Tensor, available: Tensor) -> Tensor:
-        """What to imagine, (batch, 3, hidden): h of the real input where a modality is missing, else of zeros."""
-        return Encodings(self.specific.real[rows], self.specific.zero[rows]).under(~available)
-
     @classmethod
     @torch.no_grad()
     def of(cls, teacher: InvariancePretraining, examples: Examples) -> "Targets":
         """Computed once for all epochs: the teacher does not change."""
-        parts = [teacher.encoders.both(batch) for batch in examples.batches(ENCODING_BATCH)]
-        specific = Encodings(torch.cat([p.real for p in parts]), torch.cat([p.zero for p in parts]))
+        specific = encode_set(teacher.encoders, examples)
         return cls(specific, teacher.invariance(specific.real))
 
 
@@ -130,7 +123,7 @@ class IFMMIN(Network):
         """L_cls + lambda1 L_img + lambda2 L_inv (Zuo et al., ICASSP 2023); `available` is bool (batch, 3)."""
         invariant, imagined, logits = self(self.encoders(batch, available, generator), generator)
         classification = F.cross_entropy(logits, batch.labels)
-        imagination = F.mse_loss(imagined, targets.complement(batch.rows, available))
+        imagination = F.mse_loss(imagined, targets.specific[batch.rows].under(~available))
         invariance = F.mse_loss(invariant, targets.invariant[batch.rows])
         total = classification + parameters.lambda1 * imagination + parameters.lambda2 * invariance
         return Losses(total, {"cls": classification, "img": imagination, "inv": invariance})
@@ -153,19 +146,14 @@ def imagination_objective(
 ) -> Objective:
     """The student starts from stage 1, whose frozen network is the teacher; conditions are drawn at every visit."""
     assert weights is not None
-    pretrained = {name: torch.from_numpy(value.copy()).to(examples.device) for name, value in weights.items()}
     teacher = InvariancePretraining(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
-    teacher.load_state_dict(pretrained)
-    network.encoders.load_state_dict(sub_weights(pretrained, "encoders"))
-    network.invariance.load_state_dict(sub_weights(pretrained, "invariance"))
+    load_weights(teacher, weights)
+    network.encoders.load_state_dict(teacher.encoders.state_dict())
+    network.invariance.load_state_dict(teacher.invariance.state_dict())
     targets = Targets.of(teacher, examples)
-    masks = availability(MISSING_CONDITIONS, examples.device)
-
-    def objective(batch: Batch, generator: torch.Generator) -> Losses:
-        drawn = torch.randint(len(masks), (len(batch),), generator=generator, device=generator.device)
-        return network.losses(batch, masks[drawn], targets, parameters, generator)
-
-    return objective
+    return lambda batch, generator: network.losses(
+        batch, draw_availability(len(batch), generator), targets, parameters, generator
+    )
 
 
 PRETRAINING = Recipe(
