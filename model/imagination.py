@@ -1,4 +1,4 @@
-"""The invariant-feature imagination module, IF-IM."""
+"""Imagination modules: cascades of autoencoders that imagine the features of missing modalities."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -24,11 +24,11 @@ class Autoencoder(nn.Module):
         return code, self.decoder(code)
 
 
-class InvariantImagination(nn.Module):
-    """IF-IM (Zuo et al., ICASSP 2023): cascaded autoencoders, each of which also reads the invariant features H'.
+class Imagination(nn.Module):
+    """What all imagination modules are made of: blocks, and two linear layers after the last.
 
-    The first release read the running sum h + i H' and added the last block's input to its output; this follows the
-    authors' correction of 2024, which is also what the paper says.
+    Attributes:
+        representation: the size of the joint representation C, the codes of all blocks side by side.
     """
 
     def __init__(self, width: int, *, blocks: int = BLOCKS, sizes: Sequence[int] = BLOCK_SIZES) -> None:
@@ -36,6 +36,14 @@ class InvariantImagination(nn.Module):
         self.blocks = nn.ModuleList([Autoencoder(width, sizes) for _ in range(blocks)])
         self.output = _stack([width, width, width], nn.ReLU)
         self.representation = blocks * sizes[-1]
+
+
+class InvariantImagination(Imagination):
+    """IF-IM (Zuo et al., ICASSP 2023): cascaded autoencoders, each of which also reads the invariant features H'.
+
+    The first release read the running sum h + i H' and added the last block's input to its output; this follows the
+    authors' correction of 2024, which is also what the paper says.
+    """
 
     def forward(self, h: Tensor, invariant: Tensor) -> tuple[Tensor, Tensor]:
         """Imagined features h', (..., width), and joint representation C, (..., blocks * code).
@@ -47,6 +55,31 @@ class InvariantImagination(nn.Module):
         codes = []
         for block in self.blocks:
             code, h = block(h + invariant)
+            codes.append(code)
+        return self.output(h), torch.cat(codes, -1)
+
+
+class UncascadedImagination(InvariantImagination):
+    """The ablation of IF-IM in which only the first block reads the invariant features H'."""
+
+    def forward(self, h: Tensor, invariant: Tensor) -> tuple[Tensor, Tensor]:
+        """As `InvariantImagination.forward`."""
+        codes, h = [], h + invariant
+        for block in self.blocks:
+            code, h = block(h)
+            codes.append(code)
+        return self.output(h), torch.cat(codes, -1)
+
+
+class ResidualImagination(Imagination):
+    """The imagination module of MMIN (Zhao et al., ACL 2021): x_1 = h, x_(i+1) = x_i + z_i, and h' from x_M + z_M."""
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Imagined features, (..., width), and joint representation C, (..., blocks * code), of h, (..., width)."""
+        codes = []
+        for block in self.blocks:
+            code, output = block(h)
+            h = h + output
             codes.append(code)
         return self.output(h), torch.cat(codes, -1)
 

@@ -8,9 +8,13 @@ from orchestrator.store import Store
 
 
 class Pace:
-    """Mean seconds of an epoch of each kind of training, and of each kind of evaluation."""
+    """Mean seconds of an epoch of each kind of training, and of each kind of evaluation.
 
-    def __init__(self) -> None:
+    What was never seen here is asked of `earlier`: how fast the machine is now says more than how fast it was.
+    """
+
+    def __init__(self, earlier: "Pace | None" = None) -> None:
+        self._earlier = earlier
         self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._units: defaultdict[tuple[str, str], int] = defaultdict(int)
 
@@ -23,7 +27,7 @@ class Pace:
         """Seconds a stage should take on one worker, or None where nothing like it was seen."""
         units = self._units[stage.action, stage.recipe]
         if not units:
-            return None
+            return self._earlier.expected(stage) if self._earlier else None
         return self._seconds[stage.action, stage.recipe] / units * (stage.epochs or 1)
 
     def total(self, stages: Iterable[Stage]) -> float | None:
@@ -47,7 +51,7 @@ def earlier_pace(plan: Plan, store: Store) -> Pace:
         stage = Stage(**record["stage"])
         if (stage.action, stage.recipe) in kinds:
             (same if stage.corpus in fingerprints else other).add(stage, record["seconds"])
-    return same if same.total(plan.stages.values()) is not None else other
+    return Pace(same if same.total(plan.stages.values()) is not None else other)
 
 
 def in_words(seconds: float) -> str:

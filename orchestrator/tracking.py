@@ -108,9 +108,9 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
+        completed = completed_runs(self._plan, self._store)
         with _told(self._store):
             client = _connect()
-            completed = completed_runs(self._plan, self._store)
             for system in self._plan.systems:
                 own = [run for run in completed if run.system == system]
                 if own:
@@ -167,7 +167,9 @@ class Tracker:
             # MLflow keeps every value ever logged, so curves are written once: when they are final.
             measurements += measure_mean_history(history, now)
         _log(client, parent.run_id, {}, measurements)
-        client.set_tag(parent.run_id, "mlflow.note.content", table.markdown(summary))
+        # MLflow draws tables without space between cells.
+        note = re.sub(r"(?<=\d) \|", " &emsp;|", table.markdown(summary))
+        client.set_tag(parent.run_id, "mlflow.note.content", note)
         with tempfile.TemporaryDirectory() as folder:
             self._write_artifacts(Path(folder), predictions, history, scores, summary)
             client.log_artifacts(parent.run_id, folder)
@@ -249,7 +251,7 @@ class Tracker:
 
 
 def parent_runs(experiment: str) -> tuple[str, list[str]]:
-    """MLflow's id of an experiment, and the ids of its parent runs, the newest first.
+    """MLflow's id of an experiment, and the ids of its parent runs, the oldest first.
 
     Raises:
         TrackingError: MLflow cannot be reached, or has no such experiment.
@@ -259,14 +261,17 @@ def parent_runs(experiment: str) -> tuple[str, list[str]]:
         found = client.get_experiment_by_name(experiment)
         if found is None or found.lifecycle_stage == "deleted":
             known = [item.name for item in client.search_experiments() if item.name != "Default"]
-            raise TrackingError(f"MLflow has no experiment '{experiment}'; {nearest(experiment, known)}")
+            hint = nearest(experiment, known) if known else "run one first, or set MLFLOW_TRACKING_URI."
+            raise TrackingError(f"MLflow at {_shown_uri()} has no experiment '{experiment}'; {hint}")
         runs = _search(client, found.experiment_id, f"tags.`{LEVEL}` = 'system'")
-        return found.experiment_id, [run.info.run_id for run in runs]
+        return str(found.experiment_id), [run.info.run_id for run in reversed(runs)]
 
 
 def tracking_uri() -> str:
     """Where MLflow keeps its data: what its environment variables say, else its default."""
-    return str(_connect().tracking_uri)
+    from mlflow.tracking import get_tracking_uri
+
+    return str(get_tracking_uri())
 
 
 def _connect() -> "MlflowClient":
@@ -279,16 +284,20 @@ def _connect() -> "MlflowClient":
 def _told(store: Store | None = None) -> Iterator[None]:
     """Turn what MLflow raises into one sentence for people."""
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import get_tracking_uri
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        uri = re.sub(r"//[^/@]*@", "//", get_tracking_uri())
         safe = f"; the results are safe in {store.location}, and the same command writes them later" if store else ""
-        raise TrackingError(f"MLflow at {uri} cannot be reached or written ({_reason(error)}){safe}.") from error
+        raise TrackingError(
+            f"MLflow at {_shown_uri()} cannot be reached or written ({_reason(error)}){safe}."
+        ) from error
+
+
+def _shown_uri() -> str:
+    return re.sub(r"//[^/@]*@", "//", tracking_uri())  # without user and password
 
 
 def _reason(error: BaseException) -> str:

@@ -1,8 +1,19 @@
 """The systems that can be compared, by name. To add one: write its file, name it here."""
 
 from model.recipe import Recipe, System
-from model.systems import if_mmin
+from model.systems import full_modality, if_mmin, if_mmin_ablations, mmin
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (if_mmin.SYSTEM,)}
+SYSTEMS: dict[str, System] = {
+    system.name: system
+    for system in (
+        full_modality.FUSION_SYSTEM,
+        full_modality.AUGMENTED_SYSTEM,
+        mmin.WITHOUT_CYCLE_SYSTEM,
+        mmin.MMIN_SYSTEM,
+        if_mmin_ablations.WITHOUT_INVARIANCE_SYSTEM,
+        if_mmin_ablations.UNCASCADED_SYSTEM,
+        if_mmin.SYSTEM,
+    )
+}
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for system in SYSTEMS.values() for recipe in system.recipes.values()}

@@ -27,15 +27,21 @@ class PretrainingParameters(TrainingParameters):
 
 @dataclass(frozen=True, kw_only=True)
 class ImaginationParameters(TrainingParameters):
-    """Stage 2, IF-MMIN training."""
+    """Stage 2 of IF-MMIN and of its ablations."""
 
     lambda1: float = parameter(1.0, "weight of the imagination loss L_img", minimum=0)
-    lambda2: float = parameter(100.0, "weight of the invariance loss L_inv", minimum=0)
     epochs: int = parameter(40, "passes over the training set", minimum=1)
     constant_epochs: int = parameter(20, "epochs before the learning rate decays", minimum=0)
     batch_size: int = parameter(128, "utterances in a batch", minimum=1)
     beta1: float = parameter(0.5, "Adam's decay rate of the first moment", minimum=0, below=1)
     dropout: float = parameter(0.5, "dropout rate of the classifier", minimum=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IFMMINParameters(ImaginationParameters):
+    """Stage 2, IF-MMIN training."""
+
+    lambda2: float = parameter(100.0, "weight of the invariance loss L_inv", minimum=0)
 
 
 class InvariancePretraining(Network):
@@ -117,7 +123,8 @@ class IFMMIN(Network):
         batch: Batch,
         available: Tensor,
         targets: Targets,
-        parameters: ImaginationParameters,
+        lambda1: float,
+        lambda2: float,
         generator: torch.Generator | None = None,
     ) -> Losses:
         """L_cls + lambda1 L_img + lambda2 L_inv (Zuo et al., ICASSP 2023); `available` is bool (batch, 3)."""
@@ -125,7 +132,7 @@ class IFMMIN(Network):
         classification = F.cross_entropy(logits, batch.labels)
         imagination = F.mse_loss(imagined, targets.specific[batch.rows].under(~available))
         invariance = F.mse_loss(invariant, targets.invariant[batch.rows])
-        total = classification + parameters.lambda1 * imagination + parameters.lambda2 * invariance
+        total = classification + lambda1 * imagination + lambda2 * invariance
         return Losses(total, {"cls": classification, "img": imagination, "inv": invariance})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
@@ -142,7 +149,14 @@ def pretraining_objective(
 
 
 def imagination_objective(
-    network: IFMMIN, parameters: ImaginationParameters, examples: Examples, weights: Weights | None
+    network: IFMMIN, parameters: IFMMINParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    """L_cls + lambda1 L_img + lambda2 L_inv."""
+    return taught_objective(network, parameters.lambda1, parameters.lambda2, examples, weights)
+
+
+def taught_objective(
+    network: IFMMIN, lambda1: float, lambda2: float, examples: Examples, weights: Weights | None
 ) -> Objective:
     """The student starts from stage 1, whose frozen network is the teacher; conditions are drawn at every visit."""
     assert weights is not None
@@ -152,7 +166,7 @@ def imagination_objective(
     network.invariance.load_state_dict(teacher.invariance.state_dict())
     targets = Targets.of(teacher, examples)
     return lambda batch, generator: network.losses(
-        batch, draw_availability(len(batch), generator), targets, parameters, generator
+        batch, draw_availability(len(batch), generator), targets, lambda1, lambda2, generator
     )
 
 
@@ -172,7 +186,7 @@ SYSTEM = System(
         "train": Recipe(
             name="if-mmin",
             version=1,
-            parameters=ImaginationParameters,
+            parameters=IFMMINParameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
             objective=imagination_objective,
             after="pretrain",

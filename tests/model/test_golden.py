@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from data.batches import Batch
 from model.encoders import SpecificityEncoders, TextEncoder
-from model.imagination import InvariantImagination
+from model.imagination import Imagination
 from model.layers import Classifier
 from model.losses import central_moment_discrepancy, pairwise_discrepancy
-from model.recipe import Network, Shape
-from model.systems.if_mmin import IFMMIN, ImaginationParameters, InvariancePretraining, Targets
+from model.recipe import Shape
+from model.systems.if_mmin import IFMMIN, InvariancePretraining, Targets
+from model.systems.mmin import MMIN, MMINParameters
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "networks.safetensors")
 SHAPE = Shape({"a": 5, "v": 6, "t": 7}, 4)
@@ -56,15 +57,15 @@ def load_classifier(classifier: Classifier, prefix: str) -> None:
         load_linear(layer, golden(f"{prefix}/classifier"), f"linear{index}")
 
 
-def load_imagination(imagination: InvariantImagination, prefix: str) -> None:
+def load_imagination(imagination: Imagination, prefix: str) -> None:
     for index, block in enumerate(imagination.blocks):
         load_linears(block.encoder, golden(f"{prefix}/block{index}"), "encoder")
         load_linears(block.decoder, golden(f"{prefix}/block{index}"), "decoder")
     load_linears(imagination.output, golden(prefix), "out")
 
 
-def gradient_norms(network: Network) -> Tensor:
-    norms = [torch.stack([p.grad.norm() for p in part.parameters()]).norm() for part in network.sub_networks()]
+def gradient_norms(parts: list[nn.Module]) -> Tensor:
+    norms = [torch.stack([p.grad.norm() for p in part.parameters()]).norm() for part in parts]
     return torch.stack(norms)
 
 
@@ -116,7 +117,7 @@ def test_stage_1_losses(stage1: InvariancePretraining, batch: Batch, moment_orde
 
 def test_stage_1_gradient_norms(stage1: InvariancePretraining, batch: Batch) -> None:
     stage1.losses(batch, 5).total.backward()
-    close(gradient_norms(stage1), golden("stage1/expected")["grad_norms_a_v_t_inv_classifier_K5"])
+    close(gradient_norms(stage1.sub_networks()), golden("stage1/expected")["grad_norms_a_v_t_inv_classifier_K5"])
 
 
 def targets_of(stage1: InvariancePretraining, batch: Batch) -> Targets:
@@ -146,13 +147,12 @@ def test_if_mmin_targets_of_the_teacher(stage1: InvariancePretraining, batch: Ba
 
 def test_if_mmin_losses_and_gradient_norms(stage1: InvariancePretraining, if_mmin: IFMMIN, batch: Batch) -> None:
     expected = golden("if-mmin/expected")
-    parameters = ImaginationParameters(lambda1=1.0, lambda2=100.0)
-    losses = if_mmin.losses(batch, GOLDEN["input/mask_a_v_t"].bool(), targets_of(stage1, batch), parameters)
+    losses = if_mmin.losses(batch, GOLDEN["input/mask_a_v_t"].bool(), targets_of(stage1, batch), 1.0, 100.0)
     for name in ("cls", "img", "inv"):
         close(losses.terms[name], expected[f"L_{name}"])
     close(losses.total, expected["loss"])
     losses.total.backward()
-    close(gradient_norms(if_mmin), expected["grad_norms_a_v_t_inv_imagination_classifier"])
+    close(gradient_norms(if_mmin.sub_networks()), expected["grad_norms_a_v_t_inv_imagination_classifier"])
 
 
 def test_if_mmin_logits_of_a_condition_equal_those_of_masked_utterances(if_mmin: IFMMIN, batch: Batch) -> None:
@@ -162,6 +162,40 @@ def test_if_mmin_logits_of_a_condition_equal_those_of_masked_utterances(if_mmin:
     conditions = [Condition("".join(m for m, on in zip("avt", mask, strict=True) if on)) for mask in masks.tolist()]
     logits = if_mmin.logits(batch, conditions)
     close(logits[torch.arange(12), torch.arange(12)], golden("if-mmin/expected")["logits"])
+
+
+@pytest.fixture
+def mmin() -> MMIN:
+    network = MMIN(SHAPE, 0.0, hidden=16, block_sizes=(24, 12, 8)).double()
+    load_encoders(network.encoders, "mmin")
+    load_imagination(network.imagination, "mmin/forward")
+    load_imagination(network.backward_imagination, "mmin/backward")
+    load_classifier(network.classifier, "mmin")
+    return network
+
+
+def test_mmin_outputs(mmin: MMIN, batch: Batch) -> None:
+    expected = golden("mmin/expected")
+    h = mmin.encoders(batch, GOLDEN["input/mask_a_v_t"].bool())
+    imagined, logits = mmin(h)
+    close(imagined.flatten(1), expected["imagined"])
+    close(mmin.imagination(h.flatten(1))[1], expected["C"])
+    close(mmin.cycle(imagined).flatten(1), expected["cycled"])
+    close(logits, expected["logits"])
+
+
+def test_mmin_losses_and_gradient_norms(stage1: InvariancePretraining, mmin: MMIN, batch: Batch) -> None:
+    expected = golden("mmin/expected")
+    with torch.no_grad():
+        teacher = stage1.encoders.both(batch)
+    losses = mmin.losses(batch, GOLDEN["input/mask_a_v_t"].bool(), teacher, MMINParameters())
+    for name in ("cls", "img", "cycle"):
+        close(losses.terms[name], expected[f"L_{name}"])
+    close(losses.total, expected["loss"])
+    losses.total.backward()
+    encoders = [mmin.encoders.a, mmin.encoders.v, mmin.encoders.t]
+    parts = [*encoders, mmin.imagination, mmin.backward_imagination, mmin.classifier]
+    close(gradient_norms(parts), expected["grad_norms_a_v_t_forward_backward_classifier"])
 
 
 @pytest.mark.parametrize("moment_order", range(1, 8))

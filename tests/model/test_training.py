@@ -9,14 +9,14 @@ from data.errors import UserError
 from model.dropout import dropout
 from model.evaluation import predict
 from model.parameters import TrainingParameters
-from model.systems.if_mmin import SYSTEM, ImaginationParameters, PretrainingParameters
+from model.systems.if_mmin import SYSTEM, IFMMINParameters, PretrainingParameters
 from model.training import DivergedError, Trained, train, trained_network
 from tests.small import make_corpus
 
 PRETRAIN, TRAIN = SYSTEM.recipes["pretrain"], SYSTEM.recipes["train"]
 SHORT = {
     "pretrain": PretrainingParameters(epochs=3, batch_size=5),
-    "train": ImaginationParameters(epochs=2, batch_size=5),
+    "train": IFMMINParameters(epochs=2, batch_size=5),
 }
 
 
@@ -56,7 +56,7 @@ def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None
     corpus = make_corpus(utterances=120)
     parameters = PretrainingParameters(epochs=20, batch_size=16, learning_rate=2e-3)
     stage1 = train(PRETRAIN, parameters, corpus, fold=1, seed=0)
-    parameters = ImaginationParameters(epochs=30, batch_size=16, learning_rate=2e-3)
+    parameters = IFMMINParameters(epochs=30, batch_size=16, learning_rate=2e-3)
     stage2 = train(TRAIN, parameters, corpus, fold=1, seed=0, weights=stage1.weights)
     network = trained_network(TRAIN, parameters, corpus, stage2.weights)
     test = Examples(corpus, 1, "test")
@@ -105,7 +105,7 @@ def test_the_learning_rate_is_constant_and_then_linear() -> None:
     factors = [PretrainingParameters().learning_rate_factor(epoch) for epoch in range(20)]
     assert factors[:10] == [1.0] * 10
     assert factors[10:] == pytest.approx([1 - k / 11 for k in range(1, 11)])
-    factors = [ImaginationParameters().learning_rate_factor(epoch) for epoch in range(40)]
+    factors = [IFMMINParameters().learning_rate_factor(epoch) for epoch in range(40)]
     assert factors[19:22] == pytest.approx([1, 1 - 1 / 21, 1 - 2 / 21])
 
 

@@ -1,0 +1,47 @@
+"""The two baselines of the MMIN paper: one network, trained on complete utterances or on the missing conditions."""
+
+import torch
+
+from data.batches import Batch, Examples, draw_availability
+from data.conditions import MISSING_CONDITIONS
+from model.recipe import Losses, Objective, Recipe, System, Weights
+from model.systems.mmin import PRETRAINING, FullModalityNetwork, FullModalityParameters
+
+
+class AugmentedNetwork(FullModalityNetwork):
+    """The same network; validation chooses its epoch under the conditions it is trained for."""
+
+    selection = MISSING_CONDITIONS
+
+
+def augmented_objective(
+    network: AugmentedNetwork, parameters: FullModalityParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    """L_cls with one of the six missing conditions drawn at every visit of an utterance."""
+    del parameters, examples, weights
+
+    def objective(batch: Batch, generator: torch.Generator) -> Losses:
+        return network.losses(batch, draw_availability(len(batch), generator), generator)
+
+    return objective
+
+
+FUSION_SYSTEM = System(
+    name="fusion",
+    summary="The full-modality baseline: trained on complete utterances, tested with modalities missing",
+    recipes={"pretrain": PRETRAINING},
+)
+
+AUGMENTED_SYSTEM = System(
+    name="augmented",
+    summary="The augmentation baseline: the same network, trained on the six missing conditions",
+    recipes={
+        "train": Recipe(
+            name="augmented",
+            version=1,
+            parameters=FullModalityParameters,
+            network=lambda shape, parameters: AugmentedNetwork(shape, parameters.dropout),
+            objective=augmented_objective,
+        )
+    },
+)

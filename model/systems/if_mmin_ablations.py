@@ -1,0 +1,66 @@
+"""The two ablations of the IF-MMIN paper. Both start from IF-MMIN's own pretraining."""
+
+from collections.abc import Sequence
+
+from data.batches import Examples
+from model.encoders import HIDDEN
+from model.imagination import BLOCK_SIZES, UncascadedImagination
+from model.recipe import Objective, Recipe, Shape, System, Weights
+from model.systems.if_mmin import (
+    IFMMIN,
+    PRETRAINING,
+    IFMMINParameters,
+    ImaginationParameters,
+    imagination_objective,
+    taught_objective,
+)
+
+
+class UncascadedIFMMIN(IFMMIN):
+    """IF-MMIN whose imagination reads H' in its first block only."""
+
+    def __init__(
+        self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
+    ) -> None:
+        super().__init__(shape, dropout_rate, hidden=hidden, block_sizes=block_sizes)
+        self.imagination = UncascadedImagination(3 * hidden, sizes=block_sizes)
+
+
+def without_invariance_objective(
+    network: IFMMIN, parameters: ImaginationParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    """L_cls + lambda1 L_img; L_inv is measured and not minimised."""
+    return taught_objective(network, parameters.lambda1, 0.0, examples, weights)
+
+
+WITHOUT_INVARIANCE_SYSTEM = System(
+    name="if-mmin-no-linv",
+    summary="IF-MMIN without the invariance loss L_inv",
+    recipes={
+        "pretrain": PRETRAINING,
+        "train": Recipe(
+            name="if-mmin-no-linv",
+            version=1,
+            parameters=ImaginationParameters,
+            network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
+            objective=without_invariance_objective,
+            after="pretrain",
+        ),
+    },
+)
+
+UNCASCADED_SYSTEM = System(
+    name="if-mmin-no-cascade",
+    summary="IF-MMIN whose imagination reads the invariant features in its first block only",
+    recipes={
+        "pretrain": PRETRAINING,
+        "train": Recipe(
+            name="if-mmin-no-cascade",
+            version=1,
+            parameters=IFMMINParameters,
+            network=lambda shape, parameters: UncascadedIFMMIN(shape, parameters.dropout),
+            objective=imagination_objective,
+            after="pretrain",
+        ),
+    },
+)

@@ -1,0 +1,215 @@
+"""MMIN, the missing modality imagination network (Zhao et al., ACL 2021), and MMIN without its cycle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.batches import Batch, Examples, availability, draw_availability
+from data.conditions import MISSING_CONDITIONS, Condition
+from model.encoders import HIDDEN, Encodings, SpecificityEncoders, encode_set
+from model.imagination import BLOCK_SIZES, ResidualImagination
+from model.layers import Classifier, load_weights
+from model.parameters import TrainingParameters, parameter
+from model.recipe import Losses, Network, Objective, Recipe, Shape, System, Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullModalityParameters(TrainingParameters):
+    """Stage 1: classification of complete utterances."""
+
+    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
+    gradient_clip: float = parameter(0.5, "largest gradient norm of each sub-network", positive=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMINWithoutCycleParameters(TrainingParameters):
+    """Stage 2, without the backward imagination."""
+
+    img_weight: float = parameter(4.0, "weight of the imagination loss L_img", minimum=0)
+    epochs: int = parameter(40, "passes over the training set", minimum=1)
+    constant_epochs: int = parameter(40, "epochs before the learning rate decays", minimum=0)
+    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
+    beta1: float = parameter(0.5, "Adam's decay rate of the first moment", minimum=0, below=1)
+    dropout: float = parameter(0.5, "dropout rate of the classifier", minimum=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMINParameters(MMINWithoutCycleParameters):
+    """Stage 2, MMIN training."""
+
+    cycle_weight: float = parameter(2.0, "weight of the cycle consistency loss L_cycle", minimum=0)
+
+
+class FullModalityNetwork(Network):
+    """Specificity encoders and a classifier on h."""
+
+    selection: ClassVar[tuple[Condition, ...]] = (Condition.AVT,)
+
+    def __init__(self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
+        self.classifier = Classifier(3 * hidden, shape.classes, hidden=hidden, dropout_rate=dropout_rate)
+
+    def losses(self, batch: Batch, available: Tensor, generator: torch.Generator | None = None) -> Losses:
+        """L_cls with these modalities available, bool (batch, 3)."""
+        h = self.encoders(batch, available, generator)
+        classification = F.cross_entropy(self.classifier(h.flatten(1), generator), batch.labels)
+        return Losses(classification, {"cls": classification})
+
+    def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        encodings = self.encoders.both(batch)
+        masks = availability(tuple(conditions), batch.labels.device)
+        return torch.stack([self.classifier(encodings.under(mask).flatten(1)) for mask in masks])
+
+
+class MMINWithoutCycle(Network):
+    """The encoders of stage 1, the imagination module, and a classifier on the joint representation C."""
+
+    selection = MISSING_CONDITIONS
+
+    def __init__(
+        self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
+    ) -> None:
+        super().__init__()
+        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
+        self.imagination = ResidualImagination(3 * hidden, sizes=block_sizes)
+        self.classifier = Classifier(
+            self.imagination.representation, shape.classes, hidden=hidden, dropout_rate=dropout_rate
+        )
+
+    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Imagined features h', (batch, 3, hidden), and logits, of h under a condition, (batch, 3, hidden)."""
+        imagined, representation = self.imagination(h.flatten(1))
+        return imagined.view_as(h), self.classifier(representation, generator)
+
+    def losses(
+        self,
+        batch: Batch,
+        available: Tensor,
+        teacher: Encodings,
+        parameters: MMINWithoutCycleParameters,
+        generator: torch.Generator | None = None,
+    ) -> Losses:
+        """L_cls + 4 L_img; `available` is bool (batch, 3), `teacher` holds stage 1's encodings of the whole set."""
+        return self._losses(batch, available, teacher, parameters, generator)[0]
+
+    def _losses(
+        self,
+        batch: Batch,
+        available: Tensor,
+        teacher: Encodings,
+        parameters: MMINWithoutCycleParameters,
+        generator: torch.Generator | None,
+    ) -> tuple[Losses, Tensor, Tensor]:
+        """The losses, with the h and the h' that they are made of."""
+        h = self.encoders(batch, available, generator)
+        imagined, logits = self(h, generator)
+        classification = F.cross_entropy(logits, batch.labels)
+        imagination = F.mse_loss(imagined, teacher[batch.rows].under(~available))
+        terms = {"cls": classification, "img": imagination}
+        return Losses(classification + parameters.img_weight * imagination, terms), h, imagined
+
+    def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        encodings = self.encoders.both(batch)
+        masks = availability(tuple(conditions), batch.labels.device)
+        return torch.stack([self(encodings.under(mask))[1] for mask in masks])
+
+
+class MMIN(MMINWithoutCycle):
+    """With a second module of the same shape, which imagines h back from h'."""
+
+    def __init__(
+        self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
+    ) -> None:
+        super().__init__(shape, dropout_rate, hidden=hidden, block_sizes=block_sizes)
+        self.backward_imagination = ResidualImagination(3 * hidden, sizes=block_sizes)
+
+    def cycle(self, imagined: Tensor) -> Tensor:
+        """h imagined back from h', both (batch, 3, hidden)."""
+        cycled: Tensor = self.backward_imagination(imagined.flatten(1))[0].view_as(imagined)
+        return cycled
+
+    def losses(
+        self,
+        batch: Batch,
+        available: Tensor,
+        teacher: Encodings,
+        parameters: MMINWithoutCycleParameters,
+        generator: torch.Generator | None = None,
+    ) -> Losses:
+        """L_cls + 4 L_img + 2 L_cycle; the cycle's target h is not trained by it."""
+        assert isinstance(parameters, MMINParameters)
+        losses, h, imagined = self._losses(batch, available, teacher, parameters, generator)
+        cycle = F.mse_loss(self.cycle(imagined), h.detach())
+        return Losses(losses.total + parameters.cycle_weight * cycle, {**losses.terms, "cycle": cycle})
+
+
+def pretraining_objective(
+    network: FullModalityNetwork, parameters: FullModalityParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    del parameters, examples, weights
+
+    def objective(batch: Batch, generator: torch.Generator) -> Losses:
+        everything = batch.labels.new_ones(len(batch), 3, dtype=torch.bool)
+        return network.losses(batch, everything, generator)
+
+    return objective
+
+
+def imagination_objective(
+    network: MMINWithoutCycle, parameters: MMINWithoutCycleParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    """The student starts from stage 1, whose frozen encoders are the teacher; conditions are drawn at every visit."""
+    assert weights is not None
+    pretrained = FullModalityNetwork(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
+    load_weights(pretrained, weights)
+    network.encoders.load_state_dict(pretrained.encoders.state_dict())
+    teacher = encode_set(pretrained.encoders, examples)
+    return lambda batch, generator: network.losses(
+        batch, draw_availability(len(batch), generator), teacher, parameters, generator
+    )
+
+
+PRETRAINING = Recipe(
+    name="full-modality-pretraining",
+    version=1,
+    parameters=FullModalityParameters,
+    network=lambda shape, parameters: FullModalityNetwork(shape, parameters.dropout),
+    objective=pretraining_objective,
+)
+
+MMIN_SYSTEM = System(
+    name="mmin",
+    summary="MMIN: missing features imagined, and the features at hand imagined back from them",
+    recipes={
+        "pretrain": PRETRAINING,
+        "train": Recipe(
+            name="mmin",
+            version=1,
+            parameters=MMINParameters,
+            network=lambda shape, parameters: MMIN(shape, parameters.dropout),
+            objective=imagination_objective,
+            after="pretrain",
+        ),
+    },
+)
+
+WITHOUT_CYCLE_SYSTEM = System(
+    name="mmin-no-cycle",
+    summary="MMIN without imagining back",
+    recipes={
+        "pretrain": PRETRAINING,
+        "train": Recipe(
+            name="mmin-no-cycle",
+            version=1,
+            parameters=MMINWithoutCycleParameters,
+            network=lambda shape, parameters: MMINWithoutCycle(shape, parameters.dropout),
+            objective=imagination_objective,
+            after="pretrain",
+        ),
+    },
+)

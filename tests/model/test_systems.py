@@ -1,0 +1,111 @@
+"""What every system must do; a system is tested by being registered."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from data.batches import Examples
+from data.conditions import ALL_CONDITIONS
+from data.corpus import Corpus, Sequences
+from model.evaluation import predict
+from model.parameters import TrainingParameters
+from model.recipe import Network, System, Weights
+from model.systems import RECIPES, SYSTEMS
+from model.training import Epoch, train, trained_network
+from tests.small import make_corpus
+
+CORPUS = make_corpus(utterances=96)
+
+
+def parameters_of(system: System, **settings: float) -> dict[str, TrainingParameters]:
+    """Hyper-parameters fit for a tiny corpus."""
+    tiny = {"batch_size": 16, "learning_rate": 2e-3, **settings}
+    return {stage: recipe.parameters(**tiny) for stage, recipe in system.recipes.items()}
+
+
+def train_system(system: System, corpus: Corpus, **settings: float) -> tuple[Network, Weights, list[tuple[Epoch, ...]]]:
+    """All stages of a system on the first fold: the last one's network and weights, and every history."""
+    parameters, weights, histories = parameters_of(system, **settings), {}, []
+    stage = ""
+    for stage, recipe in system.recipes.items():
+        upstream = weights[recipe.after] if recipe.after else None
+        trained = train(recipe, parameters[stage], corpus, fold=1, seed=0, weights=upstream)
+        weights[stage] = trained.weights
+        histories.append(trained.history)
+    return trained_network(system.recipes[stage], parameters[stage], corpus, weights[stage]), weights[stage], histories
+
+
+@pytest.fixture(scope="module", params=SYSTEMS.values(), ids=SYSTEMS.keys())
+def system(request: pytest.FixtureRequest) -> System:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def briefly(system: System) -> tuple[Network, Weights, list[tuple[Epoch, ...]]]:
+    return train_system(system, CORPUS, epochs=2)
+
+
+def test_predictions_are_probabilities_of_every_class_in_every_condition(
+    briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]],
+) -> None:
+    probabilities = predict(briefly[0], Examples(CORPUS, 1, "test"), ALL_CONDITIONS)
+    assert probabilities.shape == (7, 32, 3)
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(7, 32))
+
+
+def test_the_same_seed_gives_the_same_bits(
+    system: System, briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]]
+) -> None:
+    torch.manual_seed(99)
+    again = train_system(system, CORPUS, epochs=2)[1]
+    assert all(np.array_equal(again[name], value) for name, value in briefly[1].items())
+
+
+def test_a_missing_modality_has_no_influence(briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]]) -> None:
+    network = briefly[0]
+    before = predict(network, Examples(CORPUS, 1, "test"), ALL_CONDITIONS)
+    for modality, sequences in CORPUS.sequences.items():
+        values = sequences.values.copy()
+        for index in CORPUS.folds[1].test:
+            values[slice(*sequences.offsets[index : index + 2])] += 50
+        other = replace(CORPUS, sequences={**CORPUS.sequences, modality: Sequences(values, sequences.offsets)})
+        after = predict(network, Examples(other, 1, "test"), ALL_CONDITIONS)
+        for index, condition in enumerate(ALL_CONDITIONS):
+            assert torch.equal(before[index], after[index]) == (modality not in condition)
+
+
+def test_a_prediction_does_not_depend_on_batch_mates(
+    briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]],
+) -> None:
+    network, examples = briefly[0], Examples(CORPUS, 1, "test")
+    together = predict(network, examples, ALL_CONDITIONS)
+    for row in (0, 13, 31):
+        alone = network.logits(examples.batch(torch.tensor([row])), ALL_CONDITIONS).softmax(-1)
+        torch.testing.assert_close(alone[:, 0], together[:, row], rtol=1e-5, atol=1e-6)
+
+
+def test_it_learns_what_every_modality_tells(system: System) -> None:
+    network, _, histories = train_system(system, CORPUS, epochs=30)
+    test = Examples(CORPUS, 1, "test")
+    correct = (predict(network, test, ALL_CONDITIONS).argmax(-1) == test.labels).float().mean(1)
+    assert correct[-1] > 0.8, correct  # chance is a third
+    if network.selection != (ALL_CONDITIONS[-1],):
+        assert correct.mean() > 0.7, correct
+    for history in histories:
+        assert history[-1].losses["cls"] < history[0].losses["cls"]
+
+
+def test_every_part_of_a_network_is_clipped_once(briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]]) -> None:
+    network = briefly[0]
+    clipped = [id(parameter) for part in network.sub_networks() for parameter in part.parameters()]
+    assert sorted(clipped) == sorted(map(id, network.parameters()))
+
+
+def test_a_recipe_has_one_name_and_documented_hyperparameters() -> None:
+    for system in SYSTEMS.values():
+        for stage, recipe in system.recipes.items():
+            assert RECIPES[recipe.name] is recipe
+            assert recipe.after is None or list(system.recipes).index(recipe.after) < list(system.recipes).index(stage)
+            assert all(item.metadata["meaning"] for item in fields(recipe.parameters))
