@@ -1,9 +1,12 @@
 """The comparison table: a summary of scores for the terminal, for Markdown and for other programs."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isnan
 
 import pandas as pd
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 
 from orchestrator.results import AVERAGE, COLUMNS
@@ -11,36 +14,15 @@ from orchestrator.results import AVERAGE, COLUMNS
 METRICS = {"WA": "wa", "UA": "ua"}
 
 
-def rich_table(summary: pd.DataFrame, *, title: str) -> Table:
+def rich_table(summary: pd.DataFrame, *, title: str) -> RenderableType:
     """The table for a terminal: WA and UA of every system in percent, mean and standard deviation.
 
-    It takes 100 columns; on a narrower terminal the deviations move below their means.
+    Where a terminal is too narrow, deviations stand below their means.
 
     Args:
         summary: of `orchestrator.results.summarise`.
     """
-    shown = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=how_made(summary),
-        caption_justify="left",
-        caption_style="dim",
-        box=box.HORIZONTALS,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    shown.add_column("system", no_wrap=True)
-    shown.add_column("%", no_wrap=True)
-    for condition in COLUMNS:
-        shown.add_column("avg" if condition == AVERAGE else condition, justify="right")
-    for system, rows in _by_system(summary):
-        runs = _runs(rows)
-        for name, metric in METRICS.items():
-            first = system if metric == "wa" else f"[dim]{_count(runs, 'run')}[/]"
-            shown.add_row(first, name, *_cells(rows, metric, " ±"), end_section=metric == "ua")
-    return shown
+    return _FirstThatFits([_table(summary, title, between) for between in (" ±", "\n±")])
 
 
 def markdown(summary: pd.DataFrame) -> str:
@@ -77,6 +59,42 @@ def how_made(summary: pd.DataFrame) -> str:
         runs = _count(counts[0], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
         figures = f"mean ± standard deviation over {runs}{_grid(summary)}"
     return f"{figures}; average over the six missing conditions"
+
+
+@dataclass(frozen=True)
+class _FirstThatFits:
+    tables: Sequence[Table]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unlimited = options.update_width(1000)
+        fitting = (
+            table for table in self.tables if console.measure(table, options=unlimited).maximum <= options.max_width
+        )
+        yield next(fitting, self.tables[-1])
+
+
+def _table(summary: pd.DataFrame, title: str, between: str) -> Table:
+    shown = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=how_made(summary),
+        caption_justify="left",
+        caption_style="dim",
+        box=box.HORIZONTALS,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    shown.add_column("system", no_wrap=True)
+    shown.add_column("%", no_wrap=True)
+    for condition in COLUMNS:
+        shown.add_column("avg" if condition == AVERAGE else condition, justify="right")
+    for system, rows in _by_system(summary):
+        shown.add_row(system, "WA", *_cells(rows, "wa", between))
+        runs = f"[dim]{_count(_runs(rows), 'run')}[/]"
+        shown.add_row(runs, "UA", *_cells(rows, "ua", between), end_section=True)
+    return shown
 
 
 def _grid(summary: pd.DataFrame) -> str:

@@ -50,7 +50,7 @@ def open_ui(experiment: str | None, port: int, browser: bool) -> None:
     _check_free(port)
     page = _page(experiment)
     # A terminal that is closed, or a service that is stopped, ends the pages as Ctrl-C does.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with suppress(KeyboardInterrupt), _server(uri, port) as server:
         _show(f"http://{HOST}:{port}/{page}", browser)
@@ -84,8 +84,10 @@ def _check_free(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            reason = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
+        except OverflowError:
+            raise PagesError(f"There is no port {port}; choose one below 65536 with --port.") from None
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
             raise PagesError(f"Port {port} cannot be used ({reason}); choose another with --port.") from None
 
 

@@ -1,0 +1,231 @@
+"""MLflow here is a SQLite file; making its tables takes seconds, so that the tests of this module share one."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from mlflow.entities import Run as MlflowRun
+from mlflow.tracking import MlflowClient
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
+from orchestrator.configuration import load_configuration
+from orchestrator.plan import Run, make_plan
+from orchestrator.store import Store
+from orchestrator.tracking import PARENT, Tracker, TrackingError, parent_runs
+from tests.orchestrator.conftest import FinishedExperiment, run_in_this_process
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
+    folder = tmp_path_factory.mktemp("tracking")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.chdir(folder)  # where MLflow puts artifacts
+        yield MlflowClient()
+
+
+@pytest.fixture(scope="module")
+def tracked(client: MlflowClient, finished_experiment: FinishedExperiment) -> tuple[MlflowRun, list[MlflowRun]]:
+    """Parent and children of the finished experiment."""
+    tracker_of(finished_experiment).finish()
+    return tree(client, "demo")
+
+
+def tracker_of(experiment: FinishedExperiment, **changes: object) -> Tracker:
+    """The tracker of the same experiment with other keys in its configuration, and the plan that follows."""
+    changes = {"parameters": {"epochs": 2}, "folds": "1-3", **changes}
+    configuration = load_configuration("demo", changes)
+    return Tracker(configuration, make_plan(configuration, experiment.corpus), experiment.corpus, experiment.store)
+
+
+def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowRun]]:
+    """The one parent of an experiment and its children by fold."""
+    experiment_id, (parent,) = parent_runs(experiment)
+    children = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent}'")
+    return client.get_run(parent), sorted(children, key=lambda child: child.data.params["fold"])
+
+
+def scores_of(experiment: FinishedExperiment, run: Run) -> dict[str, float]:
+    predictions = experiment.store.read_table(run.evaluation, "predictions").to_pandas()
+    values = {}
+    for condition in ALL_CONDITIONS:
+        part = predictions[predictions["condition"] == condition]
+        values[f"test/wa/{condition}"] = float(accuracy_score(part["label"], part["prediction"]))
+        values[f"test/ua/{condition}"] = float(balanced_accuracy_score(part["label"], part["prediction"]))
+    for metric in ("wa", "ua"):
+        values[f"test/{metric}/average"] = sum(values[f"test/{metric}/{c}"] for c in MISSING_CONDITIONS) / 6
+    return values
+
+
+def test_a_child_has_the_scores_and_curves_of_its_run(
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+) -> None:
+    _, children = tracked
+    for run, child in zip(finished_experiment.plan.runs, children, strict=True):
+        assert child.info.run_name == f"fold {run.fold}, seed 0"
+        assert child.info.status == "FINISHED"
+        scores = {name: value for name, value in child.data.metrics.items() if name.startswith("test/")}
+        assert scores == pytest.approx(scores_of(finished_experiment, run))
+        history = finished_experiment.store.read_table(run.stages["pretrain"], "history").to_pylist()
+        curve = client.get_metric_history(child.info.run_id, "pretrain/loss/cmd")
+        assert [(point.step, point.value) for point in curve] == [(row["epoch"], row["loss/cmd"]) for row in history]
+        assert {"train/loss/inv", "train/validation/ua", "train/learning_rate"} <= set(child.data.metrics)
+
+
+def test_a_parent_has_means_and_deviations_over_its_runs(
+    tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+) -> None:
+    parent, _ = tracked
+    runs = pd.DataFrame([scores_of(finished_experiment, run) for run in finished_experiment.plan.runs])
+    deviations = runs.std().rename(lambda name: name.replace("wa/", "wa_std/").replace("ua/", "ua_std/"))
+    scores = {name: value for name, value in parent.data.metrics.items() if name.startswith("test/")}
+    assert scores == pytest.approx({**runs.mean(), **deviations})
+    assert (parent.info.run_name, parent.info.status) == ("if-mmin epochs=2", "FINISHED")
+
+
+def test_a_parents_curve_is_the_mean_of_its_childrens(
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]]
+) -> None:
+    parent, children = tracked
+    curves = [client.get_metric_history(run.info.run_id, "train/loss/inv") for run in (parent, *children)]
+    mean, *own = ([point.value for point in sorted(curve, key=lambda point: point.step)] for curve in curves)
+    assert mean == pytest.approx([sum(values) / 3 for values in zip(*own, strict=True)])
+
+
+def test_children_repeat_their_parents_parameters(tracked: tuple[MlflowRun, list[MlflowRun]]) -> None:
+    parent, children = tracked
+    for fold, child in zip("123", children, strict=True):
+        assert child.data.params == {**parent.data.params, "fold": fold, "seed": "0"}
+    expected = {"system": "if-mmin", "lambda2": "100", "train.epochs": "2", "corpus": "small", "folds": "1-3"}
+    assert expected.items() <= parent.data.params.items()
+
+
+def test_artifacts_have_tables_predictions_figures_and_the_configuration(
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+) -> None:
+    parent, _ = tracked
+    names = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    figures = {"scores_by_condition.png", "confusion_matrices.png", "loss_curves.png", "invariance_curve.png"}
+    assert names == figures | {"table.md", "table.csv", "scores.csv", "predictions.parquet", "configuration.yaml"}
+    folder = Path(client.download_artifacts(parent.info.run_id, ""))
+    assert len(pd.read_parquet(folder / "predictions.parquet")) == len(finished_experiment.corpus) * 7
+    assert yaml.safe_load((folder / "configuration.yaml").read_text())["parameters"] == {"epochs": 2}
+
+
+def test_finishing_again_writes_nothing(
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+) -> None:
+    tracker_of(finished_experiment).finish()
+    parent, children = tree(client, "demo")
+    assert (parent.info, [child.info for child in children]) == (tracked[0].info, [child.info for child in tracked[1]])
+    assert len(client.get_metric_history(parent.info.run_id, "test/wa/a")) == 1
+
+
+def test_what_a_crash_left_half_written_is_written_anew(
+    client: MlflowClient, finished_experiment: FinishedExperiment
+) -> None:
+    tracker = tracker_of(finished_experiment, name="crashed")
+    first, second, _ = finished_experiment.plan.runs
+    tracker.record_run(first)
+    parent, (whole,) = tree(client, "crashed")
+    assert parent.info.status == "RUNNING"
+    half = client.create_run(
+        parent.info.experiment_id, tags={PARENT: parent.info.run_id, "ifmmin.evaluation": second.evaluation}
+    )
+
+    tracker_of(finished_experiment, name="crashed").finish()
+
+    parent, children = tree(client, "crashed")
+    assert [child.info.status for child in (parent, *children)] == 4 * ["FINISHED"]
+    assert whole.info.run_id in {child.info.run_id for child in children}
+    assert half.info.run_id not in {child.info.run_id for child in children}
+
+
+def test_an_interrupted_experiment_is_killed_and_an_incomplete_one_failed_until_it_is_complete(
+    client: MlflowClient, finished_experiment: FinishedExperiment, tmp_path: Path
+) -> None:
+    store = Store(shutil.copytree(finished_experiment.store.folder, tmp_path / "store"))
+    configuration = load_configuration(
+        "demo", {"name": "late", "parameters": {"epochs": 2}, "folds": 1, "seeds": "0-1"}
+    )
+    plan = make_plan(configuration, finished_experiment.corpus)
+
+    def tracker() -> Tracker:
+        return Tracker(configuration, plan, finished_experiment.corpus, store)
+
+    def state() -> tuple[str, int, bool]:
+        parent, children = tree(client, "late")
+        return parent.info.status, len(children), "train/loss/inv" in parent.data.metrics
+
+    interrupted = tracker()
+    interrupted.record_run(plan.runs[0])
+    interrupted.interrupt()
+    assert state() == ("KILLED", 1, False)
+    tracker().finish()
+    assert state() == ("FAILED", 1, False)
+    run_in_this_process(plan, finished_experiment.corpus, store)
+    tracker().finish()
+    assert state() == ("FINISHED", 2, True)
+
+
+def test_other_settings_folds_or_seeds_are_another_parent_with_a_name_that_tells(
+    client: MlflowClient, finished_experiment: FinishedExperiment
+) -> None:
+    first = finished_experiment.plan.runs[0]
+    for changes in ({}, {"folds": "1-2"}, {"seeds": "0,1"}, {"parameters": {"epochs": 2, "constant_epochs": 1}}):
+        tracker_of(finished_experiment, name="variants", **changes).record_run(first)
+    _, parents = parent_runs("variants")
+    assert [client.get_run(parent).info.run_name for parent in parents] == [
+        "if-mmin epochs=2",
+        "if-mmin epochs=2 folds=1-2",
+        "if-mmin epochs=2 seeds=0-1",
+        "if-mmin epochs=2 constant_epochs=1",
+    ]
+
+
+def test_an_experiment_deleted_in_mlflow_comes_back(
+    client: MlflowClient, finished_experiment: FinishedExperiment
+) -> None:
+    def record() -> None:
+        tracker_of(finished_experiment, name="deleted").record_run(finished_experiment.plan.runs[0])
+
+    record()
+    client.delete_experiment(parent_runs("deleted")[0])
+    with pytest.raises(TrackingError, match="no experiment 'deleted'"):
+        parent_runs("deleted")
+    record()
+    assert len(tree(client, "deleted")[1]) == 1
+
+
+@pytest.mark.usefixtures("tracked")
+def test_an_unknown_experiment_is_told_with_the_nearest_known() -> None:
+    with pytest.raises(TrackingError, match="no experiment 'dmo'; did you mean 'demo'"):
+        parent_runs("dmo")
+
+
+def test_a_server_that_does_not_answer_is_told_in_one_sentence_within_seconds(
+    finished_experiment: FinishedExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(TrackingError) as raised:
+        tracker_of(finished_experiment).finish()
+    assert time.monotonic() - started < 15
+    message = str(raised.value)
+    assert message.startswith("MLflow at http://127.0.0.1:9 cannot be reached or written (connection refused); ")
+    assert f"the results are safe in {finished_experiment.store.location}, and the same command" in message
+    assert "secret" not in message
+
+
+def test_a_database_that_cannot_be_written_is_told_in_one_sentence(
+    finished_experiment: FinishedExperiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing/mlflow.db")
+    (tmp_path / "missing").write_text("a file where a folder should be")
+    with pytest.raises(TrackingError, match=r"mlflow\.db cannot be reached or written .* the same command"):
+        tracker_of(finished_experiment).finish()
