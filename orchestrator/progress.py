@@ -118,7 +118,9 @@ class Display:
                 f"validation UA {100 * epoch.validation_ua:.1f}%" if epoch else "",
             )
         finished = self._done + self._failed + self._skipped
-        return Group(Text(self._summary()), ProgressBar(total=max(1, self._total), completed=finished, width=60), rows)
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=max(1, self._total), completed=finished, width=60))
+        return Group(Text(self._summary()), bar, rows)
 
     def _order(self, key: str) -> tuple[int, int]:
         return self._left[key].seed, self._left[key].fold

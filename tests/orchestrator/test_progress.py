@@ -1,0 +1,61 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from model.training import Epoch
+from orchestrator.configuration import load_configuration
+from orchestrator.plan import Plan, make_plan
+from orchestrator.progress import Display
+from orchestrator.scheduler import Failure
+from orchestrator.timing import Pace
+from tests.small import make_corpus
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return make_plan(load_configuration("demo", {"folds": "1-2", "parameters": {"epochs": 10}}), make_corpus())
+
+
+def display_of(plan: Plan, *, terminal: bool) -> tuple[Display, io.StringIO]:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=100, color_system=None)
+    return Display(console, "demo", plan, list(plan.stages.values()), Pace()), output
+
+
+def test_the_terminal_shows_running_stages_a_line_each_and_what_is_left(plan: Plan) -> None:
+    display, output = display_of(plan, terminal=True)
+    pretrain, train, evaluate, *_ = plan.stages.values()
+    with display:
+        display.started(pretrain)
+        display.epoch(pretrain, Epoch(10, 1e-4, {}, 0.5, 0.512, seconds=2.0))
+        display.finished(pretrain, 20.0)
+        display.started(train)
+        display.epoch(train, Epoch(4, 1e-4, {}, 0.5, 0.6543, seconds=3.0))
+        display.tick()
+    lines = [line.strip() for line in output.getvalue().splitlines()]
+    # left: 6 of 10 epochs of 3 s here, 10 of 2 s and 10 of 3 s on the other fold, one stage at a time
+    assert "demo: 1 of 6 stages done, 1 running, 0 s so far, about 1 min 8 s left" in output.getvalue()
+    assert "if-mmin  fold 1  seed 0  train  epoch 4/10  validation UA 65.4%" in lines
+    assert display.describe(evaluate) == "if-mmin, fold 1, seed 0, evaluate"
+
+
+def test_a_failure_is_told_at_once_also_without_a_terminal(plan: Plan) -> None:
+    display, output = display_of(plan, terminal=False)
+    pretrain, train, *_ = plan.stages.values()
+    with display:
+        display.failed(pretrain, Failure("DivergedError: the loss is nan", "file"))
+        display.skipped(train)
+        display.tick()
+    assert output.getvalue() == "failed if-mmin, fold 1, seed 0, pretrain: DivergedError: the loss is nan\n"
+
+
+def test_the_pace_of_today_counts_more_than_an_earlier_one(plan: Plan) -> None:
+    pretrain, train, *_ = plan.stages.values()
+    earlier = Pace()
+    earlier.add(pretrain, 100.0)
+    pace = Pace(earlier)
+    assert (pace.expected(pretrain), pace.expected(train)) == (100.0, None)
+    assert pace.total(plan.stages.values()) is None
+    pace.add(pretrain, 2.0, epochs=1)
+    assert pace.expected(pretrain) == 20.0
