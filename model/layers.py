@@ -36,7 +36,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             nn.init.kaiming_normal_(module.weight, a=0, mode="fan_in", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.LSTM):
+        elif isinstance(module, nn.LSTM | nn.LSTMCell):
             bound = 1 / math.sqrt(module.hidden_size)
             for parameter in module.parameters():
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)

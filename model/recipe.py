@@ -7,7 +7,7 @@ described in these words.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,17 +25,18 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a corpus determines the sizes of a network."""
+    """What determines the sizes of a network: the corpus, and the condition if the network is for that one alone."""
 
     dimensions: Mapping[Modality, int]
     classes: int
+    condition: Condition | None = None
 
 
 class Network(nn.Module, ABC):
     """A network that classifies utterances under missing conditions. It is in evaluation mode whenever no generator is
     handed to it, so `train()` and `eval()` have no meaning here."""
 
-    selection: ClassVar[tuple[Condition, ...]]
+    selection: tuple[Condition, ...]
     """The conditions under which validation chooses the epoch."""
 
     def sub_networks(self) -> list[nn.Module]:
@@ -48,6 +49,20 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes), without dropout."""
+
+
+class NetworkOfEachCondition(Network):
+    """Networks for one condition each, used as one network for all of theirs."""
+
+    def __init__(self, networks: Mapping[Condition, Network]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({str(condition): network for condition, network in networks.items()})
+        self.selection = tuple(networks)
+
+    def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        return torch.cat(
+            [cast(Network, self.networks[condition]).logits(batch, (condition,)) for condition in conditions]
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,7 @@ class Recipe:
         objective: makes the losses, from the network (whose weights it may first take over from earlier stages), the
             hyper-parameters, the training set, and the weights of the earlier stage, if there is one.
         after: the stage of the same system whose weights it starts from.
+        conditions: those that have a network of their own, trained by a stage of its own; none if one is for all.
     """
 
     name: str
@@ -82,6 +98,7 @@ class Recipe:
     network: Callable[[Shape, Any], Network]
     objective: Callable[[Any, Any, Examples, Weights | None], Objective]
     after: str | None = None
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)

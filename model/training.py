@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from data.batches import Examples
+from data.conditions import Condition
 from data.corpus import Corpus
 from model.evaluation import predict
 from model.layers import initialise, load_weights
 from model.metrics import unweighted_accuracy, weighted_accuracy
 from model.parameters import TrainingParameters
-from model.recipe import Losses, Network, Recipe, Shape, Weights
+from model.recipe import Losses, Network, NetworkOfEachCondition, Recipe, Shape, Weights
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -73,6 +74,7 @@ def train(
     fold: int,
     seed: int,
     weights: Weights | None = None,
+    condition: Condition | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
     on_epoch: Callable[[Epoch], None] = lambda _: None,
@@ -81,6 +83,7 @@ def train(
 
     Args:
         weights: of the stage this one starts from, where the recipe names one.
+        condition: which network to train, where the recipe has one for each condition.
         on_epoch: told of every epoch when it ends.
 
     Raises:
@@ -88,11 +91,12 @@ def train(
     """
     training = Examples(corpus, fold, "train", device)
     validation = Examples(corpus, fold, "validation", device)
-    order = stage_generator(seed, fold, recipe.name, "order")
-    draws = stage_generator(seed, fold, recipe.name, "draws", device)
+    stage = f"{recipe.name}-{condition}" if condition else recipe.name
+    order = stage_generator(seed, fold, stage, "order")
+    draws = stage_generator(seed, fold, stage, "draws", device)
 
-    network = recipe.network(Shape(corpus.dimensions, len(corpus.classes)), parameters)
-    initialise(network, stage_generator(seed, fold, recipe.name, "weights"))
+    network = recipe.network(Shape(corpus.dimensions, len(corpus.classes), condition), parameters)
+    initialise(network, stage_generator(seed, fold, stage, "weights"))
     network.to(device)
     objective = recipe.objective(network, parameters, training, weights)
     optimizer = torch.optim.Adam(
@@ -148,12 +152,21 @@ def validate(network: Network, examples: Examples) -> tuple[float, float]:
 
 
 def trained_network(
-    recipe: Recipe, parameters: TrainingParameters, corpus: Corpus, weights: Weights, device: str = "cpu"
+    recipe: Recipe, parameters: TrainingParameters, corpus: Corpus, weights: Sequence[Weights], device: str = "cpu"
 ) -> Network:
-    """The network of a recipe with weights that were trained before."""
-    network = recipe.network(Shape(corpus.dimensions, len(corpus.classes)), parameters)
-    load_weights(network, weights)
-    return network.to(device)
+    """The network of a recipe with weights that were trained before.
+
+    Args:
+        weights: of the one network, or of each of the recipe's conditions in that order.
+    """
+    networks = []
+    for condition, own in zip(recipe.conditions or (None,), weights, strict=True):
+        network = recipe.network(Shape(corpus.dimensions, len(corpus.classes), condition), parameters)
+        load_weights(network, own)
+        networks.append(network.to(device))
+    if recipe.conditions:
+        return NetworkOfEachCondition(dict(zip(recipe.conditions, networks, strict=True)))
+    return networks[0]
 
 
 def _accumulate(sums: dict[str, torch.Tensor], losses: Losses, count: int) -> None:

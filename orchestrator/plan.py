@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from data.conditions import Condition
 from data.corpus import Corpus
 from data.errors import UserError, nearest
 from model.evaluation import EVALUATION_VERSION
 from model.parameters import TrainingParameters
-from model.recipe import Recipe, System
+from model.recipe import System
 from model.systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Stage:
         version: of the code that the result comes from.
         corpus: fingerprint.
         parameters: hyper-parameters it reads.
-        upstream: keys of the stages whose results it needs.
+        upstream: keys of the stages whose results it needs; for an evaluation, every network that it evaluates.
+        condition: whose network is trained, where the recipe has one for each condition.
     """
 
     key: str
@@ -53,6 +55,7 @@ class Stage:
     precision: Literal["float32", "bfloat16"]
     parameters: Mapping[str, int | float]
     upstream: tuple[str, ...]
+    condition: Condition | None = None
 
     @property
     def epochs(self) -> int:
@@ -194,31 +197,41 @@ def _stages_of(
     seed: int,
     precision: Literal["float32", "bfloat16"],
 ) -> Iterator[Stage]:
-    keys: dict[str, str] = {}
+    keys: dict[str, tuple[str, ...]] = {}
 
     def stage(
-        name: str, action: Literal["train", "evaluate"], recipe: Recipe, version: int, owner: str, after: str | None
+        name: str,
+        action: Literal["train", "evaluate"],
+        owner: str,
+        version: int,
+        upstream: tuple[str, ...],
+        condition: Condition | None = None,
     ) -> Stage:
         content: dict[str, Any] = {
             "action": action,
-            "recipe": recipe.name,
+            "recipe": system.recipes[owner].name,
             "version": version,
             "corpus": corpus.fingerprint,
             "fold": fold,
             "seed": seed,
             "precision": precision,
             "parameters": asdict(parameters[owner]),
-            "upstream": (keys[after],) if after else (),
+            "upstream": upstream,
+            **({"condition": condition} if condition else {}),
         }
         text = json.dumps({"format": KEY_FORMAT, **content}, sort_keys=True)
-        keys[name] = hashlib.sha256(text.encode()).hexdigest()[:24]
-        return Stage(key=keys[name], name=name, **content)
+        return Stage(key=hashlib.sha256(text.encode()).hexdigest()[:24], name=name, **content)
 
     last = ""
-    for name, recipe in system.recipes.items():
-        yield stage(name, "train", recipe, recipe.version, name, recipe.after)
-        last = name
-    yield stage("evaluate", "evaluate", system.recipes[last], EVALUATION_VERSION, last, last)
+    for last, recipe in system.recipes.items():
+        upstream = keys[recipe.after] if recipe.after else ()
+        own = [
+            stage(f"{last}-{condition}" if condition else last, "train", last, recipe.version, upstream, condition)
+            for condition in recipe.conditions or (None,)
+        ]
+        keys[last] = tuple(item.key for item in own)
+        yield from own
+    yield stage("evaluate", "evaluate", last, EVALUATION_VERSION, keys[last])
 
 
 def _ranges(numbers: list[int]) -> str:

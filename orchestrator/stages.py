@@ -60,6 +60,7 @@ def _train(
         fold=stage.fold,
         seed=stage.seed,
         weights=upstream[0] if upstream else None,
+        condition=stage.condition,
         device=device,
         precision=stage.precision,
         on_epoch=on_epoch,
@@ -82,7 +83,7 @@ def _evaluate(
     stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str, _: Callable[[Epoch], None]
 ) -> tuple[Weights, dict[str, pa.Table]]:
     recipe = RECIPES[stage.recipe]
-    network = trained_network(recipe, recipe.parameters(**stage.parameters), corpus, upstream[0], device)  # type: ignore[arg-type]
+    network = trained_network(recipe, recipe.parameters(**stage.parameters), corpus, upstream, device)  # type: ignore[arg-type]
     test = Examples(corpus, stage.fold, "test", device)
     with autocast(device, stage.precision):
         probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()

@@ -1,13 +1,14 @@
 """The systems that can be compared, by name. To add one: write its file, name it here."""
 
 from model.recipe import Recipe, System
-from model.systems import full_modality, if_mmin, if_mmin_ablations, mmin
+from model.systems import full_modality, if_mmin, if_mmin_ablations, mctn, mmin
 
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         full_modality.FUSION_SYSTEM,
         full_modality.AUGMENTED_SYSTEM,
+        mctn.SYSTEM,
         mmin.WITHOUT_CYCLE_SYSTEM,
         mmin.MMIN_SYSTEM,
         if_mmin_ablations.WITHOUT_INVARIANCE_SYSTEM,

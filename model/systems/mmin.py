@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ class MMINParameters(MMINWithoutCycleParameters):
 class FullModalityNetwork(Network):
     """Specificity encoders and a classifier on h."""
 
-    selection: ClassVar[tuple[Condition, ...]] = (Condition.AVT,)
+    selection: tuple[Condition, ...] = (Condition.AVT,)
 
     def __init__(self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """What every system must do; a system is tested by being registered."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -11,30 +11,51 @@ from data.conditions import ALL_CONDITIONS
 from data.corpus import Corpus, Sequences
 from model.evaluation import predict
 from model.parameters import TrainingParameters
-from model.recipe import Network, System, Weights
+from model.recipe import Network, Recipe, Shape, System, Weights
 from model.systems import RECIPES, SYSTEMS
-from model.training import Epoch, train, trained_network
-from tests.small import make_corpus
+from model.training import Epoch, Trained, train, trained_network
+from tests.small import DIMENSIONS, make_corpus
 
 CORPUS = make_corpus(utterances=96)
 
 
-def parameters_of(system: System, **settings: float) -> dict[str, TrainingParameters]:
+@dataclass(frozen=True)
+class TrainedSystem:
+    """The network that predicts, with the weights and the histories of all stages in order."""
+
+    network: Network
+    weights: list[Weights]
+    histories: list[tuple[Epoch, ...]]
+
+
+def parameters_of(recipe: Recipe, **settings: float) -> TrainingParameters:
     """Hyper-parameters fit for a tiny corpus."""
-    tiny = {"batch_size": 16, "learning_rate": 2e-3, **settings}
-    return {stage: recipe.parameters(**tiny) for stage, recipe in system.recipes.items()}
+    known = {item.name for item in fields(recipe.parameters)}
+    tiny = {"batch_size": 16, "learning_rate": 2e-3, "steps": 8, **settings}
+    return recipe.parameters(**{name: value for name, value in tiny.items() if name in known})  # type: ignore[arg-type]
 
 
-def train_system(system: System, corpus: Corpus, **settings: float) -> tuple[Network, Weights, list[tuple[Epoch, ...]]]:
-    """All stages of a system on the first fold: the last one's network and weights, and every history."""
-    parameters, weights, histories = parameters_of(system, **settings), {}, []
+def train_system(system: System, corpus: Corpus, **settings: float) -> TrainedSystem:
+    """All stages of a system on the first fold."""
+    trained: dict[str, list[Trained]] = {}
     stage = ""
     for stage, recipe in system.recipes.items():
-        upstream = weights[recipe.after] if recipe.after else None
-        trained = train(recipe, parameters[stage], corpus, fold=1, seed=0, weights=upstream)
-        weights[stage] = trained.weights
-        histories.append(trained.history)
-    return trained_network(system.recipes[stage], parameters[stage], corpus, weights[stage]), weights[stage], histories
+        upstream = trained[recipe.after][0].weights if recipe.after else None
+        trained[stage] = [
+            train(
+                recipe,
+                parameters_of(recipe, **settings),
+                corpus,
+                fold=1,
+                seed=0,
+                weights=upstream,
+                condition=condition,
+            )
+            for condition in recipe.conditions or (None,)
+        ]
+    last, parts = system.recipes[stage], [part for parts in trained.values() for part in parts]
+    network = trained_network(last, parameters_of(last, **settings), corpus, [part.weights for part in trained[stage]])
+    return TrainedSystem(network, [part.weights for part in parts], [part.history for part in parts])
 
 
 @pytest.fixture(scope="module", params=SYSTEMS.values(), ids=SYSTEMS.keys())
@@ -43,28 +64,27 @@ def system(request: pytest.FixtureRequest) -> System:
 
 
 @pytest.fixture(scope="module")
-def briefly(system: System) -> tuple[Network, Weights, list[tuple[Epoch, ...]]]:
+def briefly(system: System) -> TrainedSystem:
     return train_system(system, CORPUS, epochs=2)
 
 
 def test_predictions_are_probabilities_of_every_class_in_every_condition(
-    briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]],
+    briefly: TrainedSystem,
 ) -> None:
-    probabilities = predict(briefly[0], Examples(CORPUS, 1, "test"), ALL_CONDITIONS)
+    probabilities = predict(briefly.network, Examples(CORPUS, 1, "test"), ALL_CONDITIONS)
     assert probabilities.shape == (7, 32, 3)
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(7, 32))
 
 
-def test_the_same_seed_gives_the_same_bits(
-    system: System, briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]]
-) -> None:
+def test_the_same_seed_gives_the_same_bits(system: System, briefly: TrainedSystem) -> None:
     torch.manual_seed(99)
-    again = train_system(system, CORPUS, epochs=2)[1]
-    assert all(np.array_equal(again[name], value) for name, value in briefly[1].items())
+    again = train_system(system, CORPUS, epochs=2)
+    for first, second in zip(briefly.weights, again.weights, strict=True):
+        assert all(np.array_equal(second[name], value) for name, value in first.items())
 
 
-def test_a_missing_modality_has_no_influence(briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]]) -> None:
-    network = briefly[0]
+def test_a_missing_modality_has_no_influence(briefly: TrainedSystem) -> None:
+    network = briefly.network
     before = predict(network, Examples(CORPUS, 1, "test"), ALL_CONDITIONS)
     for modality, sequences in CORPUS.sequences.items():
         values = sequences.values.copy()
@@ -77,9 +97,9 @@ def test_a_missing_modality_has_no_influence(briefly: tuple[Network, Weights, li
 
 
 def test_a_prediction_does_not_depend_on_batch_mates(
-    briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]],
+    briefly: TrainedSystem,
 ) -> None:
-    network, examples = briefly[0], Examples(CORPUS, 1, "test")
+    network, examples = briefly.network, Examples(CORPUS, 1, "test")
     together = predict(network, examples, ALL_CONDITIONS)
     for row in (0, 13, 31):
         alone = network.logits(examples.batch(torch.tensor([row])), ALL_CONDITIONS).softmax(-1)
@@ -87,20 +107,23 @@ def test_a_prediction_does_not_depend_on_batch_mates(
 
 
 def test_it_learns_what_every_modality_tells(system: System) -> None:
-    network, _, histories = train_system(system, CORPUS, epochs=30)
+    trained = train_system(system, CORPUS, epochs=30)
+    network = trained.network
     test = Examples(CORPUS, 1, "test")
     correct = (predict(network, test, ALL_CONDITIONS).argmax(-1) == test.labels).float().mean(1)
     assert correct[-1] > 0.8, correct  # chance is a third
     if network.selection != (ALL_CONDITIONS[-1],):
         assert correct.mean() > 0.7, correct
-    for history in histories:
+    for history in trained.histories:
         assert history[-1].losses["cls"] < history[0].losses["cls"]
 
 
-def test_every_part_of_a_network_is_clipped_once(briefly: tuple[Network, Weights, list[tuple[Epoch, ...]]]) -> None:
-    network = briefly[0]
-    clipped = [id(parameter) for part in network.sub_networks() for parameter in part.parameters()]
-    assert sorted(clipped) == sorted(map(id, network.parameters()))
+def test_every_part_of_a_network_is_clipped_once(system: System) -> None:
+    for recipe in system.recipes.values():
+        for condition in recipe.conditions or (None,):
+            network = recipe.network(Shape(DIMENSIONS, 3, condition), parameters_of(recipe))
+            clipped = [id(parameter) for part in network.sub_networks() for parameter in part.parameters()]
+            assert sorted(clipped) == sorted(map(id, network.parameters()))
 
 
 def test_a_recipe_has_one_name_and_documented_hyperparameters() -> None:

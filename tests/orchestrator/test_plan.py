@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.conditions import ALL_CONDITIONS
 from data.corpus import Corpus, Fold, compute_fingerprint
 from orchestrator.configuration import Configuration, load_configuration
 from orchestrator.plan import Plan, PlanError, make_plan, stages_to_run
@@ -52,6 +53,27 @@ def test_pretraining_depends_on_the_moment_order_and_not_on_lambda2() -> None:
     assert keys(plain, "train").isdisjoint(keys(other_lambda, "train"))
     assert keys(plain, "pretrain").isdisjoint(keys(other_order, "pretrain"))
     assert keys(plain, "train").isdisjoint(keys(other_order, "train"))
+
+
+def test_systems_share_the_pretraining_that_is_the_same() -> None:
+    with_cmd = ["if-mmin", "if-mmin-no-linv", "if-mmin-no-cascade"]
+    without = ["fusion", "mmin", "mmin-no-cycle"]
+    plan = plan_of(systems=[*with_cmd, *without], folds="1")
+    assert len(keys(plan, "pretrain")) == 2
+    assert {run.stages["pretrain"] for run in plan.runs if run.system in with_cmd}.isdisjoint(
+        run.stages["pretrain"] for run in plan.runs if run.system in without
+    )
+    for run in plan.runs:
+        assert run.stages == plan_of(systems=[run.system], folds="1").runs[0].stages
+
+
+def test_mctn_has_a_stage_for_each_condition_and_evaluates_them_all() -> None:
+    plan = plan_of(systems=["mctn"], folds="1")
+    *trained, evaluation = plan.stages.values()
+    assert [stage.name for stage in trained] == [f"train-{condition}" for condition in ALL_CONDITIONS]
+    assert [stage.condition for stage in trained] == list(ALL_CONDITIONS)
+    assert evaluation.upstream == tuple(stage.key for stage in trained)
+    assert plan.parameters["mctn"]["epochs"] == 20
 
 
 @pytest.mark.parametrize("change", [{"seeds": "1"}, {"compute": {"precision": "bfloat16"}}])

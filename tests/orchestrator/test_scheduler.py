@@ -96,6 +96,23 @@ def test_results_do_not_depend_on_ray_or_the_number_of_workers(
 
 
 @pytest.mark.slow
+def test_a_shared_pretraining_runs_once_and_is_the_same_whoever_asked(tmp_path: Path) -> None:
+    def plan_of(*systems: str) -> Plan:
+        parameters = {"epochs": 1} | ({"steps": 4} if "mctn" in systems else {})
+        return make_plan(configure(2, systems=systems, folds="1", parameters=parameters), CORPUS)
+
+    everything, alone = plan_of("mmin", "fusion", "mctn"), plan_of("fusion")
+    together, by_itself = Store(tmp_path / "together"), Store(tmp_path / "alone")
+    listener = Record()
+    run(everything, together, 2, listener=listener)
+    finished = [key for event, key in listener.events if event == "finished"]
+    assert sorted(finished) == sorted(everything.stages)
+    for stage in alone.stages.values():
+        by_itself.write_stage(stage, execute(stage, CORPUS, [by_itself.read_weights(key) for key in stage.upstream]))
+    assert contents(alone, together) == contents(alone, by_itself)
+
+
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
     undisturbed: tuple[Plan, Store], tmp_path: Path
 ) -> None:

@@ -1,0 +1,202 @@
+"""MCTN: joint representations learnt by translating modalities into each other and back (Pham et al., AAAI 2019).
+
+There is one model for each condition. A sequence-to-sequence network with attention translates the available modalities
+into the missing ones, and its own translation back again; the states of its encoder are the joint representation, which
+a recurrent classifier reads. At test time the available modalities alone are read. Where nothing is missing there is
+nothing to translate: under {avt} the encoder and the classifier are trained alone.
+
+The original translates sequences aligned word by word. Ours have a length of their own in every modality, so each is
+brought to one time grid of `steps` points by interpolation (see `on_grid`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.batches import Batch, Examples
+from data.conditions import ALL_CONDITIONS, Condition, Modality
+from model.dropout import dropout
+from model.parameters import TrainingParameters, parameter
+from model.recipe import Losses, Network, Objective, Recipe, Shape, System, Weights
+
+HIDDEN = 64
+"""Half of what the other systems have: here the joint representation is a state for each point of time, not one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MCTNParameters(TrainingParameters):
+    """MCTN training, the same under every condition."""
+
+    steps: int = parameter(20, "points of the time grid that all modalities are brought to", minimum=1)
+    translation_weight: float = parameter(1.0, "weight of the translation loss L_trans", minimum=0)
+    cycle_weight: float = parameter(1.0, "weight of the cyclic translation loss L_cycle", minimum=0)
+    teacher_forcing: float = parameter(
+        0.5, "share of decoder steps that read the truth in training", minimum=0, below=1
+    )
+    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
+    learning_rate: float = parameter(1e-3, "Adam's learning rate at the start", positive=True)
+
+
+class AttentionDecoder(nn.Module):
+    """An LSTM cell that attends to all encoder states (Luong et al., EMNLP 2015, general score)."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(hidden, hidden)
+        self.query = nn.Linear(hidden, hidden, bias=False)
+        self.combine = nn.Linear(2 * hidden, hidden)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor], encoded: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One step: the attentional state, (batch, hidden), and the cell's.
+
+        Args:
+            x: what the decoder reads, (batch, hidden).
+            state: of the cell after the step before, twice (batch, hidden).
+            encoded: the encoder's states, (batch, steps, hidden).
+        """
+        hidden, memory = self.cell(x, state)
+        heads = encoded[:, None]
+        context = F.scaled_dot_product_attention(self.query(hidden)[:, None, None], heads, heads, scale=1.0)[:, 0, 0]
+        return torch.tanh(self.combine(torch.cat([hidden, context], 1))), (hidden, memory)
+
+
+class Language(nn.Module):
+    """How the sequences of some modalities are read and written; the translator between them is shared."""
+
+    def __init__(self, features: int, hidden: int, *, written: bool) -> None:
+        super().__init__()
+        self.read = nn.Linear(features, hidden)
+        if written:
+            self.write = nn.Linear(hidden, features)
+
+
+class MCTN(Network):
+    """The model of one condition. Both directions share the encoder and the decoder, as in the original.
+
+    Args:
+        shape: with the condition.
+        steps: points of the time grid.
+    """
+
+    def __init__(self, shape: Shape, dropout_rate: float, steps: int, *, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        assert shape.condition is not None
+        self.condition = shape.condition
+        self.selection = (shape.condition,)
+        self.steps = steps
+        self.dropout_rate = dropout_rate
+        missing = sum(shape.dimensions[m] for m in self.condition.missing)
+        self.available = Language(
+            sum(shape.dimensions[m] for m in self.condition.available), hidden, written=missing > 0
+        )
+        self.encoder = nn.LSTM(hidden, hidden, batch_first=True)
+        if missing:
+            self.missing = Language(missing, hidden, written=True)
+            self.decoder = AttentionDecoder(hidden)
+        self.reader = nn.LSTM(hidden, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, shape.classes)
+
+    def classify(self, encoded: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Logits (batch, classes) of the joint representation, (batch, steps, hidden)."""
+        last = self.reader(encoded)[0][:, -1]
+        logits: Tensor = self.output(dropout(last, self.dropout_rate, generator))
+        return logits
+
+    def translate(
+        self,
+        encoded: Tensor,
+        state: tuple[Tensor, Tensor],
+        language: Language,
+        truth: Tensor | None = None,
+        forced: Tensor | None = None,
+    ) -> Tensor:
+        """A translation, (batch, steps, features), from what `nn.LSTM` returned for the encoded sequences.
+
+        Every step reads what the step before wrote, the first one zeros; but `truth`, (batch, steps, features), of the
+        step before where `forced`, bool (batch, steps), was True there.
+        """
+        state = (state[0][0], state[1][0])
+        word = encoded.new_zeros(len(encoded), language.read.in_features)
+        words = []
+        for step in range(self.steps):
+            attended, state = self.decoder(language.read(word), state, encoded)
+            written: Tensor = language.write(attended)
+            words.append(written)
+            word = written
+            if truth is not None and forced is not None:
+                word = torch.where(forced[:, step, None], truth[:, step], written)
+        return torch.stack(words, 1)
+
+    def losses(self, batch: Batch, parameters: MCTNParameters, generator: torch.Generator | None = None) -> Losses:
+        """L_cls + L_trans + L_cycle, the latter two mean squared errors over all coordinates of the grid."""
+        source = on_grid(batch, self.condition.available, self.steps)
+        encoded, state = self.encoder(self.available.read(source))
+        classification = F.cross_entropy(self.classify(encoded, generator), batch.labels)
+        if not self.condition.missing:
+            return Losses(classification, {"cls": classification})
+
+        target = on_grid(batch, self.condition.missing, self.steps)
+        there, back = (_draw_forced(batch, self.steps, parameters.teacher_forcing, generator) for _ in range(2))
+        translated = self.translate(encoded, state, self.missing, target, there)
+        encoded, state = self.encoder(self.missing.read(translated))
+        returned = self.translate(encoded, state, self.available, source, back)
+        translation, cycle = F.mse_loss(translated, target), F.mse_loss(returned, source)
+        return Losses(
+            classification + parameters.translation_weight * translation + parameters.cycle_weight * cycle,
+            {"cls": classification, "trans": translation, "cycle": cycle},
+        )
+
+    def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        assert tuple(conditions) == self.selection
+        source = on_grid(batch, self.condition.available, self.steps)
+        return self.classify(self.encoder(self.available.read(source))[0])[None]
+
+
+def on_grid(batch: Batch, modalities: Sequence[Modality], steps: int) -> Tensor:
+    """Some modalities' features on one time grid, (batch, steps, features of all).
+
+    The time of each utterance and modality is cut into `steps` equal cells; a cell's value is the mean of the sequence
+    over it, each frame lasting one unit of time (first-order conservative interpolation). So every frame counts where a
+    sequence is longer than the grid, and frames repeat where it is shorter.
+    """
+    parts = []
+    for modality in modalities:
+        x, lengths = batch.features[modality], batch.lengths[modality]
+        edges = torch.arange(steps + 1, device=x.device, dtype=x.dtype) / steps * lengths[:, None]
+        frames = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+        start, end = edges[:, :-1, None], edges[:, 1:, None]
+        overlap = (torch.minimum(end, frames + 1) - torch.maximum(start, frames)).clamp(min=0)
+        parts.append(torch.bmm(overlap / (end - start), x))
+    return torch.cat(parts, 2)
+
+
+def _draw_forced(batch: Batch, steps: int, rate: float, generator: torch.Generator | None) -> Tensor | None:
+    if generator is None:
+        return None
+    return torch.rand(len(batch), steps, generator=generator, device=batch.labels.device) < rate
+
+
+def translation_objective(
+    network: MCTN, parameters: MCTNParameters, examples: Examples, weights: Weights | None
+) -> Objective:
+    del examples, weights
+    return lambda batch, generator: network.losses(batch, parameters, generator)
+
+
+SYSTEM = System(
+    name="mctn",
+    summary="MCTN: for each condition a model that translates the modalities at hand into the missing ones and back",
+    recipes={
+        "train": Recipe(
+            name="mctn",
+            version=1,
+            parameters=MCTNParameters,
+            network=lambda shape, parameters: MCTN(shape, parameters.dropout, parameters.steps),
+            objective=translation_objective,
+            conditions=ALL_CONDITIONS,
+        )
+    },
+)
