@@ -72,16 +72,23 @@ def plan(
     show_plan(_configure(source, corpus, systems, folds, seeds, settings, name, workers, storage), as_json)
 
 
-@app.command(epilog="Example: ifmmin report paper --format markdown")
+@app.command(epilog="Example: ifmmin report paper --against mmin --format latex")
 def report(
     experiment: Annotated[str, typer.Argument(help="Name of an experiment that ran.")],
-    output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
+    output: Annotated[str, typer.Option("--format", help="table, markdown, latex, csv or json.")] = "table",
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYSTEM|published",
+            help="Compare with this system (if-mmin by default), and with published figures; may be given twice.",
+        ),
+    ] = None,
     storage: Storage = None,
 ) -> None:
-    """Print an experiment's table from the store."""
+    """Print an experiment's table, and write its report: one page of tables, tests, figures, and how they were made."""
     from orchestrator.reporting import show_report
 
-    show_report(experiment, storage, output)
+    show_report(experiment, storage, output, against or [])
 
 
 @app.command(epilog="Example: ifmmin systems")

@@ -1,8 +1,8 @@
-"""What `plan`, `report` and `systems` print; nothing is written."""
+"""What `plan`, `report` and `systems` print."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 import typer
@@ -11,19 +11,24 @@ from rich.table import Table
 
 from data.errors import nearest
 from model.systems import SYSTEMS
-from orchestrator import table
+from orchestrator import table_formats
 from orchestrator.configuration import STORAGE, Configuration, ConfigurationError
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, stages_to_run
-from orchestrator.results import completed_runs, load_predictions, score, summarise
+from orchestrator.report import Report
+from orchestrator.results import load_results
 from orchestrator.store import StoreError
 from orchestrator.timing import earlier_pace, in_words
+from orchestrator.tracking import Tracker
 
-FORMATS = ("table", "markdown", "csv", "json")
+FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 
-def show_report(name: str, storage: str | None, output: str) -> None:
-    """Print an experiment's table in one of `FORMATS`.
+def show_report(name: str, storage: str | None, output: str, against: Sequence[str]) -> None:
+    """Print an experiment's table in one of `FORMATS`; as `table`, also write its report, into the store and to MLflow.
+
+    Args:
+        against: see `orchestrator.report.Report`.
 
     Raises:
         UserError: the format or the experiment is unknown, or none of its runs is complete.
@@ -31,17 +36,28 @@ def show_report(name: str, storage: str | None, output: str) -> None:
     if output not in FORMATS:
         raise ConfigurationError(f"There is no format '{output}'; {nearest(output, FORMATS)}")
     experiment = Experiment.recorded(name, storage or STORAGE)
-    if output == "table":
-        show_table(Console(), experiment)
-        return
-    runs = completed_runs(experiment.plan, experiment.store)
-    if not runs:
+    results = load_results(experiment.plan, experiment.store)
+    if results is None:
         raise StoreError(f"No run of experiment '{name}' is complete yet; run it first.")
-    summary = summarise(score(load_predictions(runs, experiment.store)))
-    if output == "json":
-        typer.echo(summary.to_json(orient="records", indent=2))
+    report = Report(experiment, results, against)
+    if output == "table":
+        console = Console()
+        show_table(console, report)
+        experiment.store.write_report(name, report.files(), report.identity)
+        console.print(f"Report: {experiment.store.report_location(name)}", highlight=False, soft_wrap=True)
+        Tracker(experiment).finish(report)
+    elif output == "json":
+        frames = {"summary": report.summary, "times": results.times}
+        if report.comparison:
+            frames["comparison"] = report.comparison.frame
+        typer.echo(
+            json.dumps({key: json.loads(frame.to_json(orient="records")) for key, frame in frames.items()}, indent=2)
+        )
+    elif output == "csv":
+        typer.echo(table_formats.csv(report.summary), nl=False)
     else:
-        typer.echo({"markdown": table.markdown, "csv": table.csv}[output](summary))
+        write = {"markdown": table_formats.markdown, "latex": table_formats.latex}[output]
+        typer.echo(write(report.summary, report.comparison))
 
 
 def show_plan(configuration: Configuration, as_json: bool) -> None:
@@ -124,11 +140,14 @@ def show_systems(as_json: bool) -> None:
         console.print(shown)
 
 
-def show_table(console: Console, experiment: Experiment) -> None:
-    """Print the table of what is complete."""
-    runs = completed_runs(experiment.plan, experiment.store)
-    if not runs:
-        console.print("No run is complete yet.")
-        return
-    summary = summarise(score(load_predictions(runs, experiment.store)))
-    console.print(table.rich_table(summary, title=f"{experiment.configuration.name} on {experiment.corpus.name}"))
+def show_table(console: Console, report: Report) -> None:
+    """Print the table, how the systems differ, and how long each took."""
+    experiment, results = report.experiment, report.results
+    title = f"{experiment.configuration.name} on {experiment.corpus.name}"
+    console.print(table_formats.rich_table(report.summary, report.comparison, title=title))
+    if report.comparison:
+        console.print()
+        console.print(table_formats.rich_comparison(report.comparison))
+        console.print()
+    times = [f"{system} {in_words(run)}" for system, (run, _) in results.seconds.items()]
+    console.print(f"A run took, on one worker: {', '.join(times)}.", highlight=False)

@@ -1,6 +1,8 @@
 """What came out of an experiment: predictions, scores, and their summary over the runs, as data frames."""
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -14,6 +16,46 @@ AVERAGE = "average"
 
 COLUMNS: tuple[str, ...] = (*MISSING_CONDITIONS, AVERAGE, ALL_CONDITIONS[-1])
 """The conditions as the tables show them."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the complete runs of an experiment came to; see the functions of this module for the columns."""
+
+    runs: list[Run]
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    scores: pd.DataFrame
+    summary: pd.DataFrame
+    times: pd.DataFrame
+
+    @property
+    def systems(self) -> list[str]:
+        """Those with a complete run, in table order."""
+        return list(dict.fromkeys(run.system for run in self.runs))
+
+    @property
+    def seconds(self) -> dict[str, tuple[float, float]]:
+        """By system the seconds of a run and of all runs, see `load_times`."""
+        rows = zip(self.times["system"], self.times["run_seconds"], self.times["total_seconds"], strict=True)
+        return {str(system): (float(run), float(total)) for system, run, total in rows}
+
+    def of(self, system: str) -> "Results":
+        """The part of one system."""
+        runs = [run for run in self.runs if run.system == system]
+        frames = (self.predictions, self.history, self.scores, self.summary, self.times)
+        predictions, history, scores, summary, times = (frame[frame["system"] == system] for frame in frames)
+        return Results(runs, predictions, history.dropna(axis=1, how="all"), scores, summary, times)
+
+
+def load_results(plan: Plan, store: Store) -> Results | None:
+    """Everything in the store about the runs that are complete, or None if none is."""
+    runs = completed_runs(plan, store)
+    if not runs:
+        return None
+    predictions = load_predictions(runs, store)
+    scores = score(predictions)
+    return Results(runs, predictions, load_history(runs, store), scores, summarise(scores), load_times(runs, store))
 
 
 def completed_runs(plan: Plan, store: Store) -> list[Run]:
@@ -44,6 +86,24 @@ def load_history(runs: Iterable[Run], store: Store) -> pd.DataFrame:
                 frame.insert(3, "stage", name)
                 frames.append(frame)
     return _concatenate(frames)
+
+
+def load_times(runs: Iterable[Run], store: Store) -> pd.DataFrame:
+    """How long the stages of these runs took, each on one worker: a row for each system in the order of the runs.
+
+    Columns: system, runs, run_seconds (mean over the runs of all their stages), total_seconds (of all different stages,
+    also of those that other systems share).
+    """
+    stages: dict[str, dict[str, float]] = {}
+    runs = list(runs)
+    for run in runs:
+        known = stages.setdefault(run.system, {})
+        known.update((key, store.read_record(key)["seconds"]) for key in run.stages.values() if key not in known)
+    counts = Counter(run.system for run in runs)
+    rows = [(system, counts[system], sum(known.values())) for system, known in stages.items()]
+    frame = pd.DataFrame(rows, columns=["system", "runs", "total_seconds"])
+    frame.insert(2, "run_seconds", frame["total_seconds"] / frame["runs"])
+    return frame
 
 
 def score(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,9 @@ from orchestrator.configuration import Configuration
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, Run, Stage, stages_to_run
 from orchestrator.progress import Display
+from orchestrator.report import Report
 from orchestrator.reporting import show_table
+from orchestrator.results import load_results
 from orchestrator.scheduler import Failure, Outcome, run_plan
 from orchestrator.timing import earlier_pace, in_words
 from orchestrator.tracking import Tracker
@@ -62,7 +64,7 @@ def run_experiment(configuration: Configuration) -> int:
     experiment.record()
     plan, store = experiment.plan, experiment.store
     to_run = stages_to_run(plan, store.completed(plan.stages))
-    tracker = Tracker(configuration, plan, experiment.corpus, store)
+    tracker = Tracker(experiment)
     try:
         with Display(console, configuration.name, plan, to_run, earlier_pace(plan, store)) as display:
             outcome = run_plan(plan, experiment.corpus, store, configuration.compute, _Watcher(display, tracker, plan))
@@ -74,9 +76,18 @@ def run_experiment(configuration: Configuration) -> int:
             f"Interrupted after {done} of {len(to_run)} stages; the same command goes on from there.", highlight=False
         )
         return 128 + signal.SIGINT
-    show_table(console, experiment)
+    results = load_results(plan, store)
+    if results is None:
+        console.print("No run is complete yet.")
+        _print_outcome(console, experiment, display, outcome, len(to_run), time.monotonic() - started)
+        return 1
+    report = Report(experiment, results)
+    show_table(console, report)
     _print_outcome(console, experiment, display, outcome, len(to_run), time.monotonic() - started)
-    tracker.finish()
+    if store.report_identity(configuration.name) != report.identity:
+        store.write_report(configuration.name, report.files(), report.identity)
+    console.print(f"Report: {store.report_location(configuration.name)}", highlight=False, soft_wrap=True)
+    tracker.finish(report)
     console.print(f"In MLflow: ifmmin ui {configuration.name}", highlight=False)
     return 1 if outcome.failed or outcome.skipped else 0
 

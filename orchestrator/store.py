@@ -6,7 +6,7 @@ A stage is complete when its `stage.json` is there; that file is written last an
 import json
 import platform
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,6 +156,29 @@ class Store:
         except (OSError, ValueError) as error:
             raise StoreError(f"{path} is damaged ({error}); run the experiment again.") from None
         return description
+
+    def write_report(self, name: str, files: Mapping[str, bytes], identity: str) -> None:
+        """Keep the files of an experiment's report, by relative path.
+
+        Args:
+            identity: which report this is, see `report_identity`.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        for path, content in {**files, "identity": identity.encode()}.items():
+            self._write_bytes(f"{self._root}/reports/{name}/{path}", content)
+
+    def report_identity(self, name: str) -> str | None:
+        """Which report of an experiment is kept here."""
+        try:
+            return self._read_bytes(f"{self._root}/reports/{name}/identity").decode()
+        except OSError:
+            return None
+
+    def report_location(self, name: str) -> str:
+        """Where the page of an experiment's report is."""
+        return f"{self.location}/reports/{name}/report.html"
 
     def experiments(self) -> list[str]:
         """Names of the experiments that ran."""

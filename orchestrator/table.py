@@ -1,100 +1,116 @@
-"""The comparison table: a summary of scores for the terminal, for Markdown and for other programs."""
+"""The comparison table as plain values: which figures stand where, which is best, and what is said below them.
 
-from collections.abc import Sequence
+`orchestrator.table_formats` writes it for the terminal, for papers and for other programs.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isnan
 
 import pandas as pd
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.table import Table
 
 from orchestrator.results import AVERAGE, COLUMNS
+from orchestrator.statistics import SIGNIFICANT
 
 METRICS = {"WA": "wa", "UA": "ua"}
+MARK = "†"
 
 
-def rich_table(summary: pd.DataFrame, *, title: str) -> RenderableType:
-    """The table for a terminal: WA and UA of every system in percent, mean and standard deviation.
+@dataclass(frozen=True)
+class Cell:
+    """One figure in percent.
 
-    Where a terminal is too narrow, deviations stand below their means.
+    Attributes:
+        mean: NaN where there is none.
+        deviation: over the runs, NaN for a single one.
+        best: no other system of the experiment has a higher mean in this column.
+        differs: significantly, from the system that the others are compared with.
+    """
+
+    mean: float
+    deviation: float = float("nan")
+    best: bool = False
+    differs: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system's figures of one metric, in the order of `COLUMNS`; `runs` is 0 for published figures."""
+
+    system: str
+    runs: int
+    cells: tuple[Cell, ...]
+
+
+def make_rows(summary: pd.DataFrame, metric: str, comparison: pd.DataFrame | None = None) -> list[Row]:
+    """The rows of one metric, `wa` or `ua`.
 
     Args:
-        summary: of `orchestrator.results.summarise`.
+        summary: of `orchestrator.results.summarise`; rows of `orchestrator.published` may follow.
+        comparison: of `orchestrator.statistics.compare`.
     """
-    return _FirstThatFits([_table(summary, title, between) for between in (" ±", "\n±")])
-
-
-def markdown(summary: pd.DataFrame) -> str:
-    """The same table in Markdown.
-
-    Args:
-        summary: of `orchestrator.results.summarise`.
-    """
-    lines = [
-        f"| system | runs | % | {' | '.join(COLUMNS)} |",
-        f"| :-- | --: | :-- |{' --: |' * len(COLUMNS)}",
-    ]
-    for system, rows in _by_system(summary):
-        for name, metric in METRICS.items():
-            lines.append(f"| {system} | {_runs(rows)} | {name} | {' | '.join(_cells(rows, metric, ' ± '))} |")
-    return "\n".join([*lines, "", f"{how_made(summary)}."])
-
-
-def csv(summary: pd.DataFrame) -> str:
-    """One line for each system and condition, with numbers from 0 to 1; empty where there is no deviation.
-
-    Args:
-        summary: of `orchestrator.results.summarise`.
-    """
-    return str(summary.to_csv(index=False, lineterminator="\n"))
+    significant = set() if comparison is None else set(_significant(comparison, metric))
+    own = summary[summary["runs"].notna()]
+    several = len(own["system"].unique()) > 1
+    highest = own.groupby("condition")[metric].max()
+    rows = []
+    for system, part in summary.groupby("system", sort=False):
+        runs = part["runs"].iloc[0]
+        cells = tuple(
+            Cell(
+                100 * mean,
+                100 * deviation,
+                best=several and pd.notna(runs) and mean == highest[condition],
+                differs=(system, condition) in significant,
+            )
+            for condition, mean, deviation in part.set_index("condition")
+            .loc[list(COLUMNS), [metric, f"{metric}_std"]]
+            .itertuples()
+        )
+        if any(not isnan(cell.mean) for cell in cells):
+            rows.append(Row(str(system), 0 if pd.isna(runs) else int(runs), cells))
+    return rows
 
 
 def how_made(summary: pd.DataFrame) -> str:
     """What the figures of the table are, in one line."""
-    counts = sorted({int(runs) for runs in summary["runs"]})
+    own = summary[summary["runs"].notna()]
+    counts = sorted({int(runs) for runs in own["runs"]})
     if counts == [1]:
         figures = "a single run"
     else:
-        runs = _count(counts[0], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
-        figures = f"mean ± standard deviation over {runs}{_grid(summary)}"
-    return f"{figures}; average over the six missing conditions"
+        runs = count_of(counts[0], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
+        figures = f"mean ± standard deviation over {runs}{_grid(own)}"
+    best = "; the best in bold" if len(own["system"].unique()) > 1 else ""
+    return f"{figures}; average over the six missing conditions{best}"
 
 
-@dataclass(frozen=True)
-class _FirstThatFits:
-    tables: Sequence[Table]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        unlimited = options.update_width(1000)
-        fitting = (
-            table for table in self.tables if console.measure(table, options=unlimited).maximum <= options.max_width
-        )
-        yield next(fitting, self.tables[-1])
+def heading(condition: str) -> str:
+    """A column's heading where room is short."""
+    return "avg" if condition == AVERAGE else condition
 
 
-def _table(summary: pd.DataFrame, title: str, between: str) -> Table:
-    shown = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=how_made(summary),
-        caption_justify="left",
-        caption_style="dim",
-        box=box.HORIZONTALS,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    shown.add_column("system", no_wrap=True)
-    shown.add_column("%", no_wrap=True)
-    for condition in COLUMNS:
-        shown.add_column("avg" if condition == AVERAGE else condition, justify="right")
-    for system, rows in _by_system(summary):
-        shown.add_row(system, "WA", *_cells(rows, "wa", between))
-        runs = f"[dim]{_count(_runs(rows), 'run')}[/]"
-        shown.add_row(runs, "UA", *_cells(rows, "ua", between), end_section=True)
-    return shown
+def count_of(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count_of(1, "run"), count_of(30, "run")
+    ('1 run', '30 runs')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def signed(points: float) -> str:
+    """A difference in points; what rounds to nothing has no sign of its own.
+
+    >>> signed(-3.14), signed(-0.01)
+    ('-3.1', '+0.0')
+    """
+    return f"{round(points, 1) + 0.0:+.1f}"
+
+
+def _significant(comparison: pd.DataFrame, metric: str) -> Iterator[tuple[str, str]]:
+    found = comparison[(comparison["metric"] == metric) & (comparison["p_holm"] < SIGNIFICANT)]
+    return zip(found["system"], found["condition"], strict=True)
 
 
 def _grid(summary: pd.DataFrame) -> str:
@@ -103,24 +119,4 @@ def _grid(summary: pd.DataFrame) -> str:
     folds, seeds = next(iter(grids))
     if len(grids) > 1 or set(summary["runs"]) != {folds * seeds}:
         return ""
-    return f" ({_count(folds, 'fold')} x {_count(seeds, 'seed')})"
-
-
-def _by_system(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(str(system), rows.set_index("condition")) for system, rows in summary.groupby("system", sort=False)]
-
-
-def _runs(rows: pd.DataFrame) -> int:
-    return int(rows["runs"].iloc[0])
-
-
-def _cells(rows: pd.DataFrame, metric: str, between: str) -> list[str]:
-    ordered = 100 * rows.loc[list(COLUMNS), [metric, f"{metric}_std"]].astype(float)
-    return [
-        f"{mean:.1f}" if isnan(deviation) else f"{mean:.1f}{between}{deviation:.1f}"
-        for mean, deviation in ordered.itertuples(index=False)
-    ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f" ({count_of(folds, 'fold')} x {count_of(seeds, 'seed')})"

@@ -4,6 +4,7 @@ MLflow's own environment variables and defaults decide where: MLFLOW_TRACKING_UR
 """
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -17,13 +18,10 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import yaml
 
-from data.corpus import Corpus
 from data.errors import UserError, nearest
-from orchestrator import table
-from orchestrator.configuration import Configuration
+from orchestrator import table_formats
 from orchestrator.description import (
     Measurement,
     describe_parameters,
@@ -33,8 +31,10 @@ from orchestrator.description import (
     measure_scores,
     name_with,
 )
-from orchestrator.plan import Plan, Run
-from orchestrator.results import completed_runs, load_history, load_predictions, score, summarise
+from orchestrator.experiment import Experiment
+from orchestrator.plan import Run
+from orchestrator.report import Report
+from orchestrator.results import load_history, load_predictions, score
 from orchestrator.store import Store
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 IDENTITY = "ifmmin.identity"
-"""Tag of a parent run: hash of all evaluations it stands for."""
+"""Tag of a parent run and of a report: hash of all evaluations it stands for."""
 
 EVALUATION = "ifmmin.evaluation"
 """Tag of a child run: key of its evaluation in the store."""
 
 LEVEL = "ifmmin.level"
-"""Tag of every run, to filter by: `system` for parents, `run` for children."""
+"""Tag of every run, to filter by: `system` for parents, `run` for children, `report` for the comparison of systems."""
 
 PARENT = "mlflow.parentRunId"
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
@@ -86,8 +86,9 @@ class Tracker:
     Nothing is written twice: what is in MLflow already, from an earlier call of the same experiment, is found by tags.
     """
 
-    def __init__(self, configuration: Configuration, plan: Plan, corpus: Corpus, store: Store) -> None:
-        self._configuration, self._plan, self._corpus, self._store = configuration, plan, corpus, store
+    def __init__(self, experiment: Experiment) -> None:
+        self._configuration, self._plan = experiment.configuration, experiment.plan
+        self._corpus, self._store = experiment.corpus, experiment.store
         self._parents: dict[str, _Parent] = {}
 
     def record_run(self, run: Run) -> None:
@@ -99,22 +100,21 @@ class Tracker:
         with _told(self._store):
             self._record_run(_connect(), run)
 
-    def finish(self) -> None:
-        """Write what is missing: children of all completed runs, then aggregates, tables and figures of each system.
+    def finish(self, report: Report) -> None:
+        """Write what is missing: children of all completed runs, then aggregates and the report of each system.
 
         A system whose runs are all complete ends as FINISHED; one with runs missing as FAILED, until a later call
-        completes it.
+        completes it. The report that compares systems is a run of its own.
 
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        completed = completed_runs(self._plan, self._store)
         with _told(self._store):
             client = _connect()
-            for system in self._plan.systems:
-                own = [run for run in completed if run.system == system]
-                if own:
-                    self._finish_system(client, system, own)
+            for system in report.results.systems:
+                self._finish_system(client, report.of(system))
+            if len(report.results.systems) > 1:
+                self._log_report(client, report)
 
     def interrupt(self) -> None:
         """Mark as KILLED what `record_run` began; a later `finish` completes it.
@@ -149,58 +149,49 @@ class Tracker:
         client.set_terminated(child.info.run_id, FINISHED, end)
         parent.children.add(run.evaluation)
 
-    def _finish_system(self, client: "MlflowClient", system: str, completed: list[Run]) -> None:
+    def _finish_system(self, client: "MlflowClient", report: Report) -> None:
+        results = report.results
+        (system,) = results.systems
         parent = self._parent(client, system)
         before = set(parent.children)
-        for run in completed:
+        for run in results.runs:
             self._record_run(client, run)
-        complete = len(completed) == len(self._plan.runs_of(system))
+        complete = len(results.runs) == len(self._plan.runs_of(system))
         status = FINISHED if complete else FAILED
         if parent.status == status and parent.children == before:
             return
-        predictions, history = load_predictions(completed, self._store), load_history(completed, self._store)
-        scores = score(predictions)
-        summary = summarise(scores)
         now = round(1000 * time())
-        measurements = measure_scores(summary, now)
+        measurements = measure_scores(results.summary, now)
         if complete:
             # MLflow keeps every value ever logged, so curves are written once: when they are final.
-            measurements += measure_mean_history(history, now)
+            measurements += measure_mean_history(results.history, now)
         _log(client, parent.run_id, {}, measurements)
-        # MLflow draws tables without space between cells.
-        note = re.sub(r"(?<=\d) \|", " &emsp;|", table.markdown(summary))
-        client.set_tag(parent.run_id, "mlflow.note.content", note)
-        with tempfile.TemporaryDirectory() as folder:
-            self._write_artifacts(Path(folder), predictions, history, scores, summary)
-            client.log_artifacts(parent.run_id, folder)
+        settings = self._configuration.model_dump(mode="json", exclude={"storage"})
+        predictions = io.BytesIO()
+        results.predictions.to_parquet(predictions, compression="zstd")
+        _log_files(
+            client,
+            parent.run_id,
+            report,
+            {
+                "scores.csv": results.scores.to_csv(index=False).encode(),
+                "predictions.parquet": predictions.getvalue(),
+                "configuration.yaml": yaml.safe_dump(settings, sort_keys=False).encode(),
+            },
+        )
         client.set_terminated(parent.run_id, status)
         parent.status = status
 
-    def _write_artifacts(
-        self,
-        folder: Path,
-        predictions: pd.DataFrame,
-        history: pd.DataFrame,
-        scores: pd.DataFrame,
-        summary: pd.DataFrame,
-    ) -> None:
-        from orchestrator import figures
-
-        (folder / "table.md").write_text(table.markdown(summary) + "\n")
-        (folder / "table.csv").write_text(table.csv(summary))
-        scores.to_csv(folder / "scores.csv", index=False)
-        predictions.to_parquet(folder / "predictions.parquet", compression="zstd")
-        settings = self._configuration.model_dump(mode="json", exclude={"storage"})
-        (folder / "configuration.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-        drawn = {
-            "scores_by_condition": figures.scores_by_condition(scores),
-            "confusion_matrices": figures.confusion_matrices(predictions, self._corpus.classes),
-            "loss_curves": figures.loss_curves(history),
-        }
-        if figures.INVARIANCE in history:
-            drawn["invariance_curve"] = figures.invariance_curve(history)
-        for name, figure in drawn.items():
-            figure.savefig(folder / f"{name}.png", dpi=120)
+    def _log_report(self, client: "MlflowClient", report: Report) -> None:
+        """The report of all systems, in one run for the experiment, over what it said before."""
+        experiment = _experiment_id(client, self._configuration.name)
+        found = _search(client, experiment, f"tags.`{LEVEL}` = 'report'")
+        if found and found[0].data.tags.get(IDENTITY) == report.identity:
+            return
+        run = found[0] if found else client.create_run(experiment, tags={LEVEL: "report"}, run_name="report")
+        _log_files(client, run.info.run_id, report, {})
+        client.set_tag(run.info.run_id, IDENTITY, report.identity)
+        client.set_terminated(run.info.run_id, FINISHED)
 
     def _parent(self, client: "MlflowClient", system: str) -> _Parent:
         """The parent run of a system, found or new; children that a crash left half-written are deleted."""
@@ -334,6 +325,19 @@ def _search(client: "MlflowClient", experiment: str, condition: str) -> "list[Ml
         runs += page
         token = page.token or ""
     return runs
+
+
+def _log_files(client: "MlflowClient", run_id: str, report: Report, others: Mapping[str, bytes]) -> None:
+    """The files of a report and others as artifacts, and its table as what MLflow says of the run."""
+    # MLflow draws tables without space between cells.
+    note = re.sub(r"(?<=\S) \|", " &emsp;|", table_formats.markdown(report.summary, report.comparison))
+    client.set_tag(run_id, "mlflow.note.content", note)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in {**report.files(), **others}.items():
+            file = Path(folder) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        client.log_artifacts(run_id, folder)
 
 
 def _log(

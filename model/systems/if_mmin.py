@@ -75,6 +75,10 @@ class InvariancePretraining(Network):
         masks = availability(tuple(conditions), batch.labels.device)
         return torch.stack([self(encodings.under(mask))[1] for mask in masks])
 
+    def invariant_features(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """H, (conditions, batch, 3 x hidden)."""
+        return _invariant_features(self, batch, conditions)
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -139,6 +143,18 @@ class IFMMIN(Network):
         encodings = self.encoders.both(batch)
         masks = availability(tuple(conditions), batch.labels.device)
         return torch.stack([self(encodings.under(mask))[2] for mask in masks])
+
+    def invariant_features(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """H', (conditions, batch, 3 x hidden)."""
+        return _invariant_features(self, batch, conditions)
+
+
+def _invariant_features(
+    network: InvariancePretraining | IFMMIN, batch: Batch, conditions: Sequence[Condition]
+) -> Tensor:
+    encodings = network.encoders.both(batch)
+    masks = availability(tuple(conditions), batch.labels.device)
+    return torch.stack([network.invariance(encodings.under(mask)).flatten(1) for mask in masks])
 
 
 def pretraining_objective(

@@ -1,22 +1,15 @@
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data.corpus import Corpus, compute_fingerprint
-from orchestrator.configuration import Configuration, load_configuration
+from orchestrator.configuration import load_configuration
+from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, make_plan
 from orchestrator.stages import execute
 from orchestrator.store import Store
 from tests.small import make_corpus
-
-
-@dataclass(frozen=True)
-class FinishedExperiment:
-    configuration: Configuration
-    corpus: Corpus
-    plan: Plan
-    store: Store
 
 
 def run_in_this_process(plan: Plan, corpus: Corpus, store: Store) -> None:
@@ -28,7 +21,7 @@ def run_in_this_process(plan: Plan, corpus: Corpus, store: Store) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> FinishedExperiment:
+def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """`demo` with two epochs on the three folds of a small corpus, all of it in a store. Tests only read it."""
     small = make_corpus()
     corpus = replace(small, fingerprint=compute_fingerprint(small))
@@ -37,4 +30,4 @@ def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> FinishedExp
     plan = make_plan(configuration, corpus)
     store = Store(folder)
     run_in_this_process(plan, corpus, store)
-    return FinishedExperiment(configuration, corpus, plan, store)
+    return Experiment(configuration, corpus, plan, store)

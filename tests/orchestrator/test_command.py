@@ -90,8 +90,10 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     status, report, errors = call(folder, "report", "demo")
     assert status == 0, errors
     assert table_of(report) == table_of(output)
-    rows = json.loads(call(folder, "report", "demo", "--format", "json")[1])
-    assert {row["condition"] for row in rows} == {"a", "v", "t", "av", "at", "vt", "average", "avt"}
+    assert "Report: ifmmin-store/reports/demo/report.html" in output
+    assert (folder / "ifmmin-store/reports/demo/report.html").read_text().startswith("<!doctype html>")
+    tables = json.loads(call(folder, "report", "demo", "--format", "json")[1])
+    assert {row["condition"] for row in tables["summary"]} == {"a", "v", "t", "av", "at", "vt", "average", "avt"}
 
     plan = json.loads(
         call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=30", "--set", "lambda2=1", "--json")[1]

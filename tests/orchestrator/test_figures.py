@@ -8,8 +8,11 @@ from matplotlib.figure import Figure
 
 from data.conditions import ALL_CONDITIONS
 from orchestrator import figures
-from orchestrator.results import COLUMNS, completed_runs, load_history, load_predictions, score
-from tests.orchestrator.conftest import FinishedExperiment
+from orchestrator.drawing import Drawing
+from orchestrator.embedding import embed_invariant_features
+from orchestrator.experiment import Experiment
+from orchestrator.results import COLUMNS
+from orchestrator.statistics import corrected_t
 
 
 def history(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFrame:
@@ -25,10 +28,11 @@ def history(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def drawn(figure: Figure) -> Figure:
+def drawn(drawing: Drawing) -> Figure:
     """Laid out and rendered, so that what matplotlib only warns of then fails here."""
-    figure.savefig(io.BytesIO(), dpi=50)
-    return figure
+    assert drawing.caption.endswith(".")
+    drawing.figure.savefig(io.BytesIO(), dpi=50)
+    return drawing.figure
 
 
 def labels(panel: Axes) -> list[str]:
@@ -47,7 +51,7 @@ def test_the_invariance_curve_is_the_mean_over_runs() -> None:
     (panel,) = drawn(figures.invariance_curve(history())).axes
     (line,) = panel.get_lines()
     np.testing.assert_allclose(line.get_xydata(), [[1, 2.5], [2, 3.5]])
-    assert "2 runs" in panel.get_title()
+    assert "2 runs" in figures.invariance_curve(history()).caption
     assert len(panel.collections) == 1
 
 
@@ -77,24 +81,66 @@ def test_confusion_matrices_are_normalised_by_true_class(classes: int) -> None:
         assert [tick.get_text() for tick in panel.get_xticklabels()] == names
 
 
-def test_scores_by_condition_have_a_bar_for_each_system_and_column() -> None:
+def scores(wa: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Of two folds, one point above and one below these means; UA is half of WA."""
     rows = [
-        {"system": system, "fold": fold, "seed": 0, "condition": condition, "wa": wa, "ua": wa / 2}
-        for system, wa in (("if-mmin", 0.8), ("mmin", 0.6))
-        for fold in (1, 2)
-        for condition in COLUMNS
+        {"system": system, "fold": fold, "seed": 0, "condition": c, "wa": mean + d, "ua": (mean + d) / 2}
+        for system, means in wa.items()
+        for c, mean in means.items()
+        for fold, d in ((1, 0.01), (2, -0.01))
     ]
-    wa, ua = drawn(figures.scores_by_condition(pd.DataFrame(rows))).axes
+    return pd.DataFrame(rows)
+
+
+def points(panel: Axes) -> list[list[float]]:
+    """The values of each system, in the order of its columns."""
+    return [np.asarray(container.lines[0].get_ydata(), float).round(6).tolist() for container in panel.containers]
+
+
+def test_scores_by_condition_have_a_point_with_an_interval_for_each_system_and_column() -> None:
+    means = {"if-mmin": dict.fromkeys(COLUMNS, 0.8), "mmin": dict.fromkeys(COLUMNS, 0.6)}
+    wa, ua = drawn(figures.scores_by_condition(scores(means), share=0.1)).axes
     assert labels(wa) == ["if-mmin", "mmin"]
-    assert [round(bar.get_height()) for bar in wa.patches] == 8 * [80] + 8 * [60]
-    assert [round(bar.get_height()) for bar in ua.patches] == 8 * [40] + 8 * [30]
+    assert points(wa) == [8 * [80], 8 * [60]]
+    assert points(ua) == [8 * [40], 8 * [30]]
     assert [tick.get_text() for tick in ua.get_xticklabels()] == list(COLUMNS)
+    interval = wa.containers[0].lines[2][0].get_segments()[0][:, 1]
+    expected = corrected_t([0.81, 0.79], 0.1)
+    assert interval == pytest.approx([100 * expected.low, 100 * expected.high])
 
 
-def test_all_figures_of_a_finished_experiment_can_be_drawn(finished_experiment: FinishedExperiment) -> None:
-    runs = completed_runs(finished_experiment.plan, finished_experiment.store)
-    predictions, epochs = (load(runs, finished_experiment.store) for load in (load_predictions, load_history))
-    drawn(figures.loss_curves(epochs))
-    drawn(figures.invariance_curve(epochs))
-    drawn(figures.confusion_matrices(predictions, finished_experiment.corpus.classes))
-    drawn(figures.scores_by_condition(score(predictions)))
+def test_costs_are_points_below_the_full_condition() -> None:
+    means = {"mmin": {**dict.fromkeys(COLUMNS, 0.6), "t": 0.25, "avt": 0.7}}
+    wa, _ = drawn(figures.cost_of_missing_modalities(scores(means), share=0.1)).axes
+    assert points(wa) == [[10, 10, 45, 10, 10, 10, 10]]
+
+
+def test_a_single_run_has_points_without_intervals() -> None:
+    one = scores({"mmin": dict.fromkeys(COLUMNS, 0.6)}).query("fold == 1")
+    drawing = figures.scores_by_condition(one, share=0.1)
+    wa, _ = drawn(drawing).axes
+    assert points(wa) == [8 * [61]]
+    assert "Means over 1 run." in drawing.caption
+
+
+def test_files_carry_the_caption_and_the_image_of_a_page_does_not() -> None:
+    drawing = figures.invariance_curve(history())
+    files = drawing.files
+    assert {name: content[:4] for name, content in files.items()} == {
+        "invariance_curve.png": b"\x89PNG",
+        "invariance_curve.pdf": b"%PDF",
+    }
+    assert len(drawing.image) < len(files["invariance_curve.png"])
+    assert files == figures.invariance_curve(history()).files
+
+
+def test_the_embedding_has_100_or_all_test_utterances_in_seven_states(finished_experiment: Experiment) -> None:
+    run = finished_experiment.plan.runs[0]
+    embedded = embed_invariant_features(finished_experiment, run)
+    assert embedded is not None
+    counts = embedded["condition"].value_counts()
+    assert dict(counts) == dict.fromkeys(ALL_CONDITIONS, len(finished_experiment.corpus.folds[1].test))
+    again = embed_invariant_features(finished_experiment, run)
+    pd.testing.assert_frame_equal(embedded, again)
+    (panel,) = drawn(figures.embedding(embedded)).axes
+    assert labels(panel) == ["a", "v", "t", "av", "at", "vt", "H, all modalities"]

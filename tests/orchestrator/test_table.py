@@ -1,11 +1,19 @@
 import io
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from orchestrator import table
+from data.conditions import MISSING_CONDITIONS
+from data.errors import UserError
+from orchestrator import table_formats
+from orchestrator.published import published_summary
 from orchestrator.results import COLUMNS, summarise
+from orchestrator.statistics import Comparison, compare, corrected_t
+from tests.small import make_corpus
 
 TWO_RUNS = {"a": (0.5, 0.7), "v": (0.4, 0.4), "t": (0.25, 0.3), "av": (0.7, 0.9), "at": (0.6, 0.6), "vt": (0.5, 0.5)}
 TWO_RUNS |= {"average": (0.5, 0.6), "avt": (0.875, 1.0)}
@@ -22,34 +30,34 @@ def scores(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFra
     return pd.DataFrame(rows, columns=["system", "fold", "seed", "condition", "wa", "ua"])
 
 
-def printed(summary: pd.DataFrame, width: int = 100) -> list[str]:
+def printed(summary: pd.DataFrame, width: int = 100, comparison: Comparison | None = None) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
-    console.print(table.rich_table(summary, title="demo on digits"))
+    console.print(table_formats.rich_table(summary, comparison, title="demo on digits"))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def test_markdown_has_means_and_deviations_in_percent() -> None:
     # Of 0.5 and 0.7: mean 0.6, deviation 0.1 * sqrt(2) = 0.1414; of 0.25 and 0.3: 0.275 and 0.0354.
-    lines = table.markdown(summarise(scores())).splitlines()
-    assert lines[0] == "| system | runs | % | a | v | t | av | at | vt | average | avt |"
-    assert lines[2].startswith("| if-mmin | 2 | WA | 60.0 ± 14.1 | 40.0 ± 0.0 | 27.5 ± 3.5 | 80.0 ± 14.1 |")
+    lines = table_formats.markdown(summarise(scores())).splitlines()
+    assert lines[0] == "| % | system | runs | a | v | t | av | at | vt | average | avt |"
+    assert lines[2].startswith("| WA | if-mmin | 2 | 60.0 ± 14.1 | 40.0 ± 0.0 | 27.5 ± 3.5 | 80.0 ± 14.1 |")
     assert lines[2].endswith("| 55.0 ± 7.1 | 93.8 ± 8.8 |")
-    assert lines[3].startswith("| if-mmin | 2 | UA | 6.0 ± 1.4 | 4.0 ± 0.0 |")
+    assert lines[3].startswith("| UA | if-mmin | 2 | 6.0 ± 1.4 | 4.0 ± 0.0 |")
     assert lines[5] == (
         "mean ± standard deviation over 2 runs (2 folds x 1 seed); average over the six missing conditions."
     )
 
 
 def test_a_single_run_has_no_deviation() -> None:
-    text = table.markdown(summarise(scores(runs=1)))
-    assert "| WA | 50.0 | 40.0 | 25.0 | 70.0 | 60.0 | 50.0 | 50.0 | 87.5 |" in text
+    text = table_formats.markdown(summarise(scores(runs=1)))
+    assert "| WA | if-mmin | 1 | 50.0 | 40.0 | 25.0 | 70.0 | 60.0 | 50.0 | 50.0 | 87.5 |" in text
     assert text.endswith("a single run; average over the six missing conditions.")
     assert "±" not in text
 
 
 def test_csv_has_fractions_in_table_order() -> None:
-    read = pd.read_csv(io.StringIO(table.csv(summarise(scores(("mmin", "if-mmin"))))))
+    read = pd.read_csv(io.StringIO(table_formats.csv(summarise(scores(("mmin", "if-mmin"))))))
     assert list(read["condition"]) == 2 * list(COLUMNS)
     assert list(read["system"].unique()) == ["mmin", "if-mmin"]
     first = read.iloc[0]
@@ -71,5 +79,80 @@ def test_the_terminal_tells_how_many_runs_each_system_has() -> None:
     missing_one = scores(("if-mmin", "mmin")).query("system != 'mmin' or fold != 2")
     lines = printed(summarise(missing_one))
     assert lines[0] == "demo on digits"
-    assert [line[:6] for line in lines if line.startswith(("2 runs", "1 run "))] == ["2 runs", "1 run "]
+    words = " ".join(lines)
+    assert words.count("if-mmin 2 runs") == words.count(" mmin 1 run") == 2
     assert "mean ± standard deviation over 1 to 2 runs; average over the six" in " ".join(lines)
+
+
+def two_systems() -> tuple[pd.DataFrame, Comparison]:
+    """`low` is 20 points below `high` in every run, exactly; equal under {avt}."""
+    high = scores(("high",))
+    low = high.assign(system="low", wa=high["wa"] - 0.2 * (high["condition"] != "avt"))
+    frame = pd.concat([high, low], ignore_index=True)
+    return summarise(frame), compare(frame, "high", 0.1)
+
+
+def test_the_best_is_bold_and_significant_differences_are_marked_in_every_format() -> None:
+    summary, comparison = two_systems()
+    markdown = table_formats.markdown(summary, comparison).splitlines()
+    assert markdown[2].startswith("| WA | high | 2 | **60.0** ± 14.1 | **40.0** ± 0.0 |")
+    assert markdown[3].startswith("| WA | low | 2 | 40.0† ± 14.1 | 20.0† ± 0.0 |")
+    assert markdown[2].endswith("| **93.8** ± 8.8 |")
+    assert markdown[3].endswith("| **93.8** ± 8.8 |")  # equals
+    assert markdown[4].startswith("| UA | high | 2 | **6.0** ± 1.4 |")
+    assert markdown[-1].startswith("† differs from high, p < 0.05: two-sided corrected resampled t-test (Nadeau")
+
+    latex = table_formats.latex(summary, comparison)
+    assert r"high & \textbf{60.0}\,{\scriptsize$\pm$14.1}" in latex
+    assert r"low & 40.0$^\dagger$\,{\scriptsize$\pm$14.1}" in latex
+    assert latex.count(r"\midrule") == 2
+    assert "%" not in latex.replace(r"\%", "")
+
+    terminal = " ".join(printed(summary, 140, comparison))
+    assert "40.0† ±14.1" in terminal
+    assert "† differs from high" in terminal
+
+
+def test_differences_are_shown_with_interval_and_p() -> None:
+    frame = scores(("high",))
+    noisy = frame.assign(system="low", wa=frame["wa"] - 0.2 * frame["fold"])
+    comparison = compare(pd.concat([frame, noisy], ignore_index=True), "high", 0.1)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table_formats.rich_comparison(comparison))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    found = corrected_t([-0.2, -0.4], 0.1)
+    assert f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]" in text
+    assert f"p {found.p:.3f}" in text
+
+
+def test_published_figures_stand_below_without_being_best() -> None:
+    iemocap = replace(
+        make_corpus(utterances=24, classes=4),
+        utterances=pa.table({"utterance": [f"Ses01F_x{i:02}" for i in range(24)], "label": np.arange(24) % 4}),
+    )
+    both = pd.concat([summarise(scores(("if-mmin", "mmin"))), published_summary(iemocap)], ignore_index=True)
+    lines = table_formats.markdown(both).splitlines()
+    assert lines[4].startswith(
+        "| WA | MMIN, as repeated in 2026 | published | 56.6 | 52.5 | 66.6 | 64.0 | 72.9 | 71.7 |"
+    )
+    assert lines[4].endswith("| 64.0 | \N{EN DASH} |")
+    assert not any("**" in line for line in lines if "published" in line)
+    assert sum("independent re-run" in line for line in lines) == 1  # its WA was not published
+    assert "2 runs (2 folds x 1 seed)" in lines[-1]
+
+
+def test_published_averages_are_those_of_their_conditions() -> None:
+    """A slip in copying the figures would show here; they are rounded to two digits, the re-run's to one."""
+    summary = published_summary(
+        replace(make_corpus(8, 4), utterances=pa.table({"utterance": 8 * ["Ses01F_"], "label": 8 * [0]}))
+    )
+    for _, part in summary.groupby("system"):
+        by_condition = part.set_index("condition")[["wa", "ua"]].astype(float)
+        means = by_condition.loc[list(MISSING_CONDITIONS)].mean()
+        for metric in ("wa", "ua"):
+            assert np.isnan(means[metric]) or abs(means[metric] - by_condition[metric]["average"]) < 0.0006
+
+
+def test_published_figures_are_for_iemocap_only() -> None:
+    with pytest.raises(UserError, match="'small' is not that"):
+        published_summary(make_corpus())

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +15,13 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
 from orchestrator.configuration import load_configuration
+from orchestrator.experiment import Experiment
 from orchestrator.plan import Run, make_plan
+from orchestrator.report import Report
+from orchestrator.results import load_results
 from orchestrator.store import Store
 from orchestrator.tracking import PARENT, Tracker, TrackingError, parent_runs
-from tests.orchestrator.conftest import FinishedExperiment, run_in_this_process
+from tests.orchestrator.conftest import run_in_this_process
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +34,25 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
 
 
 @pytest.fixture(scope="module")
-def tracked(client: MlflowClient, finished_experiment: FinishedExperiment) -> tuple[MlflowRun, list[MlflowRun]]:
+def tracked(client: MlflowClient, finished_experiment: Experiment) -> tuple[MlflowRun, list[MlflowRun]]:
     """Parent and children of the finished experiment."""
-    tracker_of(finished_experiment).finish()
+    finish(finished_experiment)
     return tree(client, "demo")
 
 
-def tracker_of(experiment: FinishedExperiment, **changes: object) -> Tracker:
-    """The tracker of the same experiment with other keys in its configuration, and the plan that follows."""
+def with_changes(experiment: Experiment, **changes: object) -> Experiment:
+    """The same experiment with other keys in its configuration, and the plan that follows."""
     changes = {"parameters": {"epochs": 2}, "folds": "1-3", **changes}
     configuration = load_configuration("demo", changes)
-    return Tracker(configuration, make_plan(configuration, experiment.corpus), experiment.corpus, experiment.store)
+    plan = make_plan(configuration, experiment.corpus)
+    return replace(experiment, configuration=configuration, plan=plan)
+
+
+def finish(experiment: Experiment) -> None:
+    """What a run does in the end, on a fresh tracker."""
+    results = load_results(experiment.plan, experiment.store)
+    assert results is not None
+    Tracker(experiment).finish(Report(experiment, results))
 
 
 def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowRun]]:
@@ -50,7 +62,7 @@ def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowR
     return client.get_run(parent), sorted(children, key=lambda child: child.data.params["fold"])
 
 
-def scores_of(experiment: FinishedExperiment, run: Run) -> dict[str, float]:
+def scores_of(experiment: Experiment, run: Run) -> dict[str, float]:
     predictions = experiment.store.read_table(run.evaluation, "predictions").to_pandas()
     values = {}
     for condition in ALL_CONDITIONS:
@@ -63,7 +75,7 @@ def scores_of(experiment: FinishedExperiment, run: Run) -> dict[str, float]:
 
 
 def test_a_child_has_the_scores_and_curves_of_its_run(
-    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: Experiment
 ) -> None:
     _, children = tracked
     for run, child in zip(finished_experiment.plan.runs, children, strict=True):
@@ -78,7 +90,7 @@ def test_a_child_has_the_scores_and_curves_of_its_run(
 
 
 def test_a_parent_has_means_and_deviations_over_its_runs(
-    tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+    tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: Experiment
 ) -> None:
     parent, _ = tracked
     runs = pd.DataFrame([scores_of(finished_experiment, run) for run in finished_experiment.plan.runs])
@@ -106,30 +118,31 @@ def test_children_repeat_their_parents_parameters(tracked: tuple[MlflowRun, list
 
 
 def test_artifacts_have_tables_predictions_figures_and_the_configuration(
-    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: Experiment
 ) -> None:
     parent, _ = tracked
-    names = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    figures = {"scores_by_condition.png", "confusion_matrices.png", "loss_curves.png", "invariance_curve.png"}
-    assert names == figures | {"table.md", "table.csv", "scores.csv", "predictions.parquet", "configuration.yaml"}
     folder = Path(client.download_artifacts(parent.info.run_id, ""))
+    names = {str(file.relative_to(folder)) for file in folder.rglob("*.*")}
+    drawn = {"scores_by_condition", "cost_of_missing_modalities", "confusion_matrices", "loss_curves"}
+    drawn |= {"invariance_curve", "invariant_features"}
+    figures = {f"figures/{name}.{kind}" for name in drawn for kind in ("png", "pdf")}
+    tables = {"table.md", "table.tex", "table.csv", "times.csv", "scores.csv", "predictions.parquet"}
+    assert names == figures | tables | {"configuration.yaml", "report.html"}
     assert len(pd.read_parquet(folder / "predictions.parquet")) == len(finished_experiment.corpus) * 7
     assert yaml.safe_load((folder / "configuration.yaml").read_text())["parameters"] == {"epochs": 2}
 
 
 def test_finishing_again_writes_nothing(
-    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: FinishedExperiment
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: Experiment
 ) -> None:
-    tracker_of(finished_experiment).finish()
+    finish(finished_experiment)
     parent, children = tree(client, "demo")
     assert (parent.info, [child.info for child in children]) == (tracked[0].info, [child.info for child in tracked[1]])
     assert len(client.get_metric_history(parent.info.run_id, "test/wa/a")) == 1
 
 
-def test_what_a_crash_left_half_written_is_written_anew(
-    client: MlflowClient, finished_experiment: FinishedExperiment
-) -> None:
-    tracker = tracker_of(finished_experiment, name="crashed")
+def test_what_a_crash_left_half_written_is_written_anew(client: MlflowClient, finished_experiment: Experiment) -> None:
+    tracker = Tracker(with_changes(finished_experiment, name="crashed"))
     first, second, _ = finished_experiment.plan.runs
     tracker.record_run(first)
     parent, (whole,) = tree(client, "crashed")
@@ -138,7 +151,7 @@ def test_what_a_crash_left_half_written_is_written_anew(
         parent.info.experiment_id, tags={PARENT: parent.info.run_id, "ifmmin.evaluation": second.evaluation}
     )
 
-    tracker_of(finished_experiment, name="crashed").finish()
+    finish(with_changes(finished_experiment, name="crashed"))
 
     parent, children = tree(client, "crashed")
     assert [child.info.status for child in (parent, *children)] == 4 * ["FINISHED"]
@@ -147,38 +160,36 @@ def test_what_a_crash_left_half_written_is_written_anew(
 
 
 def test_an_interrupted_experiment_is_killed_and_an_incomplete_one_failed_until_it_is_complete(
-    client: MlflowClient, finished_experiment: FinishedExperiment, tmp_path: Path
+    client: MlflowClient, finished_experiment: Experiment, tmp_path: Path
 ) -> None:
     store = Store(shutil.copytree(finished_experiment.store.folder, tmp_path / "store"))
     configuration = load_configuration(
         "demo", {"name": "late", "parameters": {"epochs": 2}, "folds": 1, "seeds": "0-1"}
     )
     plan = make_plan(configuration, finished_experiment.corpus)
-
-    def tracker() -> Tracker:
-        return Tracker(configuration, plan, finished_experiment.corpus, store)
+    experiment = Experiment(configuration, finished_experiment.corpus, plan, store)
 
     def state() -> tuple[str, int, bool]:
         parent, children = tree(client, "late")
         return parent.info.status, len(children), "train/loss/inv" in parent.data.metrics
 
-    interrupted = tracker()
+    interrupted = Tracker(experiment)
     interrupted.record_run(plan.runs[0])
     interrupted.interrupt()
     assert state() == ("KILLED", 1, False)
-    tracker().finish()
+    finish(experiment)
     assert state() == ("FAILED", 1, False)
     run_in_this_process(plan, finished_experiment.corpus, store)
-    tracker().finish()
+    finish(experiment)
     assert state() == ("FINISHED", 2, True)
 
 
 def test_other_settings_folds_or_seeds_are_another_parent_with_a_name_that_tells(
-    client: MlflowClient, finished_experiment: FinishedExperiment
+    client: MlflowClient, finished_experiment: Experiment
 ) -> None:
     first = finished_experiment.plan.runs[0]
     for changes in ({}, {"folds": "1-2"}, {"seeds": "0,1"}, {"parameters": {"epochs": 2, "constant_epochs": 1}}):
-        tracker_of(finished_experiment, name="variants", **changes).record_run(first)
+        Tracker(with_changes(finished_experiment, name="variants", **changes)).record_run(first)
     _, parents = parent_runs("variants")
     assert [client.get_run(parent).info.run_name for parent in parents] == [
         "if-mmin epochs=2",
@@ -188,11 +199,9 @@ def test_other_settings_folds_or_seeds_are_another_parent_with_a_name_that_tells
     ]
 
 
-def test_an_experiment_deleted_in_mlflow_comes_back(
-    client: MlflowClient, finished_experiment: FinishedExperiment
-) -> None:
+def test_an_experiment_deleted_in_mlflow_comes_back(client: MlflowClient, finished_experiment: Experiment) -> None:
     def record() -> None:
-        tracker_of(finished_experiment, name="deleted").record_run(finished_experiment.plan.runs[0])
+        Tracker(with_changes(finished_experiment, name="deleted")).record_run(finished_experiment.plan.runs[0])
 
     record()
     client.delete_experiment(parent_runs("deleted")[0])
@@ -209,12 +218,12 @@ def test_an_unknown_experiment_is_told_with_the_nearest_known() -> None:
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_sentence_within_seconds(
-    finished_experiment: FinishedExperiment, monkeypatch: pytest.MonkeyPatch
+    finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(TrackingError) as raised:
-        tracker_of(finished_experiment).finish()
+        finish(finished_experiment)
     assert time.monotonic() - started < 15
     message = str(raised.value)
     assert message.startswith("MLflow at http://127.0.0.1:9 cannot be reached or written (connection refused); ")
@@ -223,9 +232,9 @@ def test_a_server_that_does_not_answer_is_told_in_one_sentence_within_seconds(
 
 
 def test_a_database_that_cannot_be_written_is_told_in_one_sentence(
-    finished_experiment: FinishedExperiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing/mlflow.db")
     (tmp_path / "missing").write_text("a file where a folder should be")
     with pytest.raises(TrackingError, match=r"mlflow\.db cannot be reached or written .* the same command"):
-        tracker_of(finished_experiment).finish()
+        finish(finished_experiment)

@@ -1,0 +1,57 @@
+"""How figures look and how they are kept: one palette, told apart without colour too, and a caption with each."""
+
+import io
+import textwrap
+from dataclasses import dataclass
+from functools import cached_property
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#8c510a")
+"""Okabe and Ito's first, told apart by colour-blind readers; lines, markers and hatches do it in black and white."""
+
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)), (0, (3, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+_CHARACTERS_PER_INCH = 17
+_DOTS_PER_INCH = 120
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its file name (without ending) and its caption: what it shows, in sentences."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+    @cached_property
+    def image(self) -> bytes:
+        """PNG without the caption, for pages that have their own."""
+        return self._saved("png")
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """PNG and PDF by name, each with the caption below the figure."""
+        width = int(_CHARACTERS_PER_INCH * self.figure.get_size_inches()[0])
+        self.figure.supxlabel(textwrap.fill(self.caption, width), x=0.01, ha="left", fontsize=8.5)
+        files = {f"{self.name}.{kind}": self._saved(kind) for kind in ("png", "pdf")}
+        self.figure.supxlabel("")
+        return files
+
+    def _saved(self, kind: str) -> bytes:
+        stream = io.BytesIO()
+        # Without a date in it, the same figure is the same file.
+        metadata = {"CreationDate": None} if kind == "pdf" else None
+        self.figure.savefig(stream, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
+        return stream.getvalue()
+
+
+def panels(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with a grid of panels, `width` by `height` inches each."""
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, axes

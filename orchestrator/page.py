@@ -1,0 +1,118 @@
+"""The page of a report: one HTML file that needs no other, made from the template beside it."""
+
+import base64
+import platform
+from datetime import UTC, datetime
+from importlib import metadata, resources
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import yaml
+
+from data.audit import audit
+from data.corpus import Corpus
+from orchestrator.description import describe_parameters
+from orchestrator.drawing import Drawing
+from orchestrator.results import COLUMNS
+from orchestrator.table import MARK, METRICS, how_made, make_rows, signed
+from orchestrator.timing import in_words
+
+if TYPE_CHECKING:
+    from orchestrator.report import Report
+
+_LIBRARIES = ("ifmmin", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
+
+
+def render_page(report: "Report") -> str:
+    """The page of a report, as HTML."""
+    text = (resources.files("orchestrator") / "templates" / "report.html").read_text()
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["signed"] = signed
+    experiment, results = report.experiment, report.results
+    plan, configuration = experiment.plan, experiment.configuration
+    return environment.from_string(text).render(
+        name=configuration.name,
+        corpus=experiment.corpus,
+        corpus_facts=_facts(experiment.corpus),
+        findings=audit(experiment.corpus),
+        complete=len(results.runs),
+        planned=len(plan.runs),
+        made=datetime.now(UTC),
+        columns=COLUMNS,
+        blocks=_blocks(report),
+        mark=MARK,
+        how_made=how_made(report.summary),
+        comparison=report.comparison,
+        differences=_differences(report),
+        drawings=[_embedded(drawing) for drawing in report.drawings],
+        system_drawings={s: [_embedded(d) for d in report.drawings_of(s)] for s in results.systems},
+        times=[(system, in_words(run), in_words(total)) for system, (run, total) in results.seconds.items()],
+        parameters={s: describe_parameters(configuration, plan, experiment.corpus, s) for s in results.systems},
+        configuration=yaml.safe_dump(configuration.model_dump(mode="json", exclude={"storage"}), sort_keys=False),
+        share=report.share,
+        versions=_versions(),
+        machines=sorted({experiment.store.read_record(run.evaluation)["machine"] for run in results.runs}),
+    )
+
+
+def _blocks(report: "Report") -> dict[str, list[Any]]:
+    frame = report.comparison.frame if report.comparison else None
+    return {name: make_rows(report.summary, metric, frame) for name, metric in METRICS.items()}
+
+
+def _differences(report: "Report") -> dict[str, list[tuple[str, list[pd.Series]]]]:
+    """By metric a row for each system with its differences in the order of `COLUMNS`."""
+    if report.comparison is None:
+        return {}
+    frame = report.comparison.frame
+    rows: dict[str, list[tuple[str, list[pd.Series]]]] = {}
+    for name, metric in METRICS.items():
+        rows[name] = []
+        for system, part in frame[frame["metric"] == metric].groupby("system", sort=False):
+            by_condition = {row["condition"]: row for _, row in part.iterrows()}
+            rows[name].append((str(system), [by_condition[column] for column in COLUMNS]))
+    return rows
+
+
+def _embedded(drawing: Drawing) -> dict[str, str]:
+    return {"image": base64.b64encode(drawing.image).decode(), "caption": drawing.caption}
+
+
+def _facts(corpus: Corpus) -> list[tuple[str, str]]:
+    counts = np.bincount(corpus.labels, minlength=len(corpus.classes)).tolist()
+    sizes = {n: f"{len(f.train):,} / {len(f.validation):,} / {len(f.test):,}" for n, f in sorted(corpus.folds.items())}
+    alike = len(set(sizes.values())) == 1
+    folds = (
+        f"{len(sizes)}, each {next(iter(sizes.values()))}"
+        if alike
+        else "; ".join(f"{n}: {s}" for n, s in sizes.items())
+    )
+    return [
+        ("about", corpus.about),
+        ("utterances", f"{len(corpus):,}"),
+        ("speakers", str(len(set(corpus.speakers))) if corpus.speakers is not None else "unknown"),
+        ("classes", ", ".join(f"{name} {count:,}" for name, count in zip(corpus.classes, counts, strict=True))),
+        *(
+            (
+                {"a": "acoustic", "v": "visual", "t": "textual"}[modality],
+                f"{sequences.dimension} features, {sequences.lengths.min()} to {sequences.lengths.max()} time steps"
+                + (", standardised with each fold's training set" if modality in corpus.standardised else ""),
+            )
+            for modality, sequences in corpus.sequences.items()
+        ),
+        ("folds (train / validation / test)", folds),
+        ("fingerprint", corpus.fingerprint),
+        *(
+            [("best possible WA in %", ", ".join(f"{c} {100 * v:.1f}" for c, v in corpus.best.items()))]
+            if corpus.best
+            else []
+        ),
+    ]
+
+
+def _versions() -> list[tuple[str, str]]:
+    return [("Python", platform.python_version()), *((name, metadata.version(name)) for name in _LIBRARIES)]

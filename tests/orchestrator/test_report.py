@@ -1,0 +1,165 @@
+"""The report: slow for its figures, so one of two systems is made for all tests."""
+
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from data.errors import UserError
+from orchestrator.configuration import load_configuration
+from orchestrator.experiment import Experiment
+from orchestrator.plan import make_plan
+from orchestrator.report import Report
+from orchestrator.results import load_results
+from orchestrator.store import Store
+from tests.orchestrator.conftest import run_in_this_process
+
+
+@pytest.fixture(scope="module")
+def compared(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """IF-MMIN and a baseline, of which one run is not complete."""
+    store = Store(shutil.copytree(finished_experiment.store.folder, tmp_path_factory.mktemp("compared") / "store"))
+    changes = {
+        "systems": ["fusion", "if-mmin"],
+        "parameters": {"epochs": 2},
+        "folds": "1-3",
+        "storage": store.location,
+    }
+    configuration = load_configuration("demo", changes)
+    plan = make_plan(configuration, finished_experiment.corpus)
+    first_two = replace(plan, stages={k: s for k, s in plan.stages.items() if s.fold < 3})
+    run_in_this_process(first_two, finished_experiment.corpus, store)
+    return replace(finished_experiment, configuration=configuration, plan=plan, store=store)
+
+
+def report_of(experiment: Experiment, *against: str) -> Report:
+    results = load_results(experiment.plan, experiment.store)
+    assert results is not None
+    return Report(experiment, results, against)
+
+
+@pytest.fixture(scope="module")
+def files(compared: Experiment) -> dict[str, bytes]:
+    return report_of(compared).files()
+
+
+class Outline(HTMLParser):
+    """Headings, images and whether every element that is opened is closed."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.images: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs)["src"] or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("h1", "h2"):
+            self.headings.append(data)
+
+
+def test_the_page_is_complete_and_needs_no_other_file(files: dict[str, bytes]) -> None:
+    text = files["report.html"].decode()
+    page = Outline(text)
+    assert page.open == []
+    assert page.headings == [
+        "demo on small",
+        "Accuracy in each condition",
+        "Differences from if-mmin",
+        "Figures",
+        "Each system",
+        "How each number was made",
+        "The corpus",
+        "Settings and versions",
+    ]
+    assert len(page.images) == 8  # four that compare, two of each system
+    assert all(image.startswith("data:image/png;base64,") for image in page.images)
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_the_page_tells_what_is_complete_how_it_was_made_and_what_the_audit_found(files: dict[str, bytes]) -> None:
+    text = files["report.html"].decode()
+    for expected in (
+        "5 of 6 runs complete",
+        "torch 2.13",
+        "lambda2",
+        "epochs: 2",
+        "so that overlaps between sets cannot",
+    ):
+        assert expected in text
+
+
+def test_there_are_tables_and_figures_for_papers_and_programs(files: dict[str, bytes]) -> None:
+    tables = {"report.html", "table.md", "table.tex", "table.csv", "times.csv", "comparison.csv"}
+    shared = {"scores_by_condition", "cost_of_missing_modalities", "invariance_curve", "invariant_features"}
+    own = {f"{system}/{name}" for system in ("fusion", "if-mmin") for name in ("confusion_matrices", "loss_curves")}
+    assert set(files) == tables | {f"figures/{name}.{kind}" for name in shared | own for kind in ("png", "pdf")}
+
+
+def test_the_numbers_are_those_of_the_results(compared: Experiment, files: dict[str, bytes]) -> None:
+    report = report_of(compared)
+    text = files["report.html"].decode()
+    for mean in 100 * report.results.summary["wa"].astype(float):
+        assert f"{mean:.1f}" in text
+    assert report.comparison is not None
+    assert set(report.comparison.frame["runs"]) == {2}  # those of the baseline
+    assert report.share == pytest.approx(1)  # the small corpus has three equal sets
+
+
+def test_another_reference_is_another_report(compared: Experiment) -> None:
+    usual, other = report_of(compared), report_of(compared, "fusion")
+    assert usual.identity == report_of(compared).identity != other.identity
+    assert other.comparison is not None
+    assert (other.comparison.reference, set(other.comparison.frame["system"])) == ("fusion", {"if-mmin"})
+    assert other.summary.equals(usual.summary)
+
+
+def test_one_system_is_compared_with_none(finished_experiment: Experiment) -> None:
+    report = report_of(finished_experiment)
+    assert report.comparison is None
+    assert 'id="differences"' not in report.files()["report.html"].decode()
+
+
+@pytest.mark.parametrize(
+    ("against", "expected"),
+    [("if-mmn", "--against if-mmn: did you mean 'if-mmin'"), ("published", "are for IEMOCAP with four classes")],
+)
+def test_what_cannot_be_compared_is_told_in_one_sentence(compared: Experiment, against: str, expected: str) -> None:
+    with pytest.raises(UserError) as raised:
+        _ = report_of(compared, against).summary
+    assert expected in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_times_count_every_stage_of_a_run(compared: Experiment) -> None:
+    results = load_results(compared.plan, compared.store)
+    assert results is not None
+    for system, (run_seconds, total) in results.seconds.items():
+        runs = [run for run in results.runs if run.system == system]
+        seconds = [compared.store.read_record(key)["seconds"] for run in runs for key in run.stages.values()]
+        assert total == pytest.approx(sum(seconds))
+        assert run_seconds == pytest.approx(total / len(runs))
+
+
+def test_a_report_is_kept_with_what_it_is_a_report_of(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.report_identity("demo") is None
+    store.write_report("demo", {"report.html": b"page", "figures/one.png": b"figure"}, "abc")
+    assert store.report_identity("demo") == "abc"
+    folder = store.folder / "reports" / "demo"
+    assert str(folder / "report.html") == store.report_location("demo")
+    assert (folder / "figures" / "one.png").read_bytes() == b"figure"
