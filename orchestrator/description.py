@@ -8,7 +8,7 @@ import pandas as pd
 
 from data.corpus import Corpus
 from orchestrator.configuration import Configuration
-from orchestrator.plan import Plan, make_plan
+from orchestrator.plan import Plan, Stage, make_plan
 from orchestrator.results import AVERAGE
 
 
@@ -33,7 +33,7 @@ def describe_parameters(configuration: Configuration, plan: Plan, corpus: Corpus
         "folds": write_numbers(run.fold for run in runs),
         "seeds": write_numbers(run.seed for run in runs),
         "precision": configuration.compute.precision,
-        "code_version": ", ".join(f"{stage.name} {stage.version}" for stage in stages),
+        "code_version": ", ".join(dict.fromkeys(f"{_kind(stage)} {stage.version}" for stage in stages)),
     }
 
 
@@ -82,12 +82,15 @@ def measure_history(history: pd.DataFrame, start_ms: int) -> list[Measurement]:
 
 
 def measure_mean_history(history: pd.DataFrame, time_ms: int) -> list[Measurement]:
-    """Losses and validation scores of each system's last trained stage, for every epoch the mean over runs.
+    """Losses and validation scores of a system's stages, for every epoch the mean over runs.
 
-    Earlier stages are left to the single runs: MLflow lists metrics by name, and theirs would stand before the scores.
+    A pretraining that others follow is left to the single runs: MLflow lists metrics by name, and those of `pretrain`
+    would stand before the scores.
     """
-    last = history[history["stage"] == history["stage"].iloc[-1]]
-    means = last.groupby(["stage", "epoch"], sort=False).mean(numeric_only=True).reset_index()
+    final = history[history["stage"] != "pretrain"]
+    means = (
+        (final if len(final) else history).groupby(["stage", "epoch"], sort=False).mean(numeric_only=True).reset_index()
+    )
     return _curves(means, ("loss/", "validation/"), pd.Series(time_ms, means.index))
 
 
@@ -116,6 +119,10 @@ def _curves(history: pd.DataFrame, columns: tuple[str, ...], times_ms: pd.Series
         )
         if pd.notna(value)
     ]
+
+
+def _kind(stage: Stage) -> str:
+    return stage.recipe if stage.action == "train" else stage.action
 
 
 def _hyper_parameters(plan: Plan, system: str) -> dict[str, str]:

@@ -43,9 +43,10 @@ def show_report(name: str, storage: str | None, output: str, against: Sequence[s
     if output == "table":
         console = Console()
         show_table(console, report)
-        experiment.store.write_report(name, report.files(), report.identity)
-        console.print(f"Report: {experiment.store.report_location(name)}", highlight=False, soft_wrap=True)
-        Tracker(experiment).finish(report)
+        with console.status("writing the report"):
+            experiment.store.write_report(name, report.files(), report.identity)
+            console.print(f"Report: {experiment.store.report_location(name)}", highlight=False, soft_wrap=True)
+            Tracker(experiment).finish(report)
     elif output == "json":
         frames = {"summary": report.summary, "times": results.times}
         if report.comparison:

@@ -84,10 +84,11 @@ def run_experiment(configuration: Configuration) -> int:
     report = Report(experiment, results)
     show_table(console, report)
     _print_outcome(console, experiment, display, outcome, len(to_run), time.monotonic() - started)
-    if store.report_identity(configuration.name) != report.identity:
-        store.write_report(configuration.name, report.files(), report.identity)
-    console.print(f"Report: {store.report_location(configuration.name)}", highlight=False, soft_wrap=True)
-    tracker.finish(report)
+    with console.status("writing the report"):
+        if store.report_identity(configuration.name) != report.identity:
+            store.write_report(configuration.name, report.files(), report.identity)
+        console.print(f"Report: {store.report_location(configuration.name)}", highlight=False, soft_wrap=True)
+        tracker.finish(report)
     console.print(f"In MLflow: ifmmin ui {configuration.name}", highlight=False)
     return 1 if outcome.failed or outcome.skipped else 0
 

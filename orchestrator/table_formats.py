@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 
 from orchestrator.results import AVERAGE, COLUMNS
-from orchestrator.statistics import SIGNIFICANT, Comparison
+from orchestrator.statistics import CONFIDENCE, SIGNIFICANT, Comparison
 from orchestrator.table import MARK, METRICS, Cell, Row, count_of, heading, how_made, make_rows, signed
 
 
@@ -27,7 +27,10 @@ def rich_table(summary: pd.DataFrame, comparison: Comparison | None = None, *, t
 
 def rich_comparison(comparison: Comparison) -> Table:
     """Differences over all missing conditions and under {avt}, with their intervals and p-values, for a terminal."""
-    shown = _plain_table(f"Differences from {comparison.reference}, in points", comparison.method)
+    shown = _plain_table(
+        f"Differences from {comparison.reference}, in points",
+        f"with {CONFIDENCE:.0%} confidence intervals, each for itself; p as above",
+    )
     shown.add_column("system", no_wrap=True)
     for name in METRICS:
         for condition in (AVERAGE, COLUMNS[-1]):
@@ -35,7 +38,7 @@ def rich_comparison(comparison: Comparison) -> Table:
     for system, part in comparison.frame.groupby("system", sort=False):
         by_column = {(row["metric"], row["condition"]): row for _, row in part.iterrows()}
         cells = [by_column[metric, condition] for metric in METRICS.values() for condition in (AVERAGE, COLUMNS[-1])]
-        shown.add_row(str(system), *(f"{_difference(row)}\np {_p(float(row['p_holm']))}" for row in cells))
+        shown.add_row(str(system), *(f"{_difference(row)}\n[dim]p {_p(float(row['p_holm']))}[/]" for row in cells))
     return shown
 
 
@@ -156,7 +159,7 @@ def _escape(text: str) -> str:
 
 def _difference(row: pd.Series) -> str:
     difference, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
-    return signed(difference) if isnan(low) else f"{signed(difference)} [{signed(low)}, {signed(high)}]"
+    return signed(difference) if isnan(low) else f"{signed(difference)}\n\\[{signed(low)}, {signed(high)}]"
 
 
 def _p(value: float) -> str:

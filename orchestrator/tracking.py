@@ -329,8 +329,9 @@ def _search(client: "MlflowClient", experiment: str, condition: str) -> "list[Ml
 
 def _log_files(client: "MlflowClient", run_id: str, report: Report, others: Mapping[str, bytes]) -> None:
     """The files of a report and others as artifacts, and its table as what MLflow says of the run."""
-    # MLflow draws tables without space between cells.
-    note = re.sub(r"(?<=\S) \|", " &emsp;|", table_formats.markdown(report.summary, report.comparison))
+    # MLflow draws tables without space between cells; the line of colons must stay as it is.
+    lines = table_formats.markdown(report.summary, report.comparison).splitlines()
+    note = "\n".join(line if "--:" in line else re.sub(r"(?<=\S) \|", " &emsp;|", line) for line in lines)
     client.set_tag(run_id, "mlflow.note.content", note)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in {**report.files(), **others}.items():
