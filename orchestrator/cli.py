@@ -45,12 +45,39 @@ def run(
     name: Name = None,
     workers: Workers = None,
     storage: Storage = None,
+    best_of: Annotated[
+        str | None, typer.Option(metavar="SEARCH", help="Evaluate the best setting of a search on the test sets.")
+    ] = None,
 ) -> None:
     """Run an experiment: whatever of it is not in the store yet, then its table."""
     from orchestrator.running import run_experiment
+    from orchestrator.trials import take_best
 
     configuration = _configure(source, corpus, systems, folds, seeds, settings, name, workers, storage)
+    if best_of is not None:
+        configuration = take_best(configuration, best_of)
     raise typer.Exit(run_experiment(configuration))
+
+
+@app.command(epilog="Example: ifmmin search search --trials 20 --folds 1-10; then: ifmmin run paper --best-of search")
+def search(
+    source: Annotated[str, typer.Argument(metavar="search|FILE", help="A shipped configuration, or a YAML file.")],
+    trials: Annotated[int | None, typer.Option(help="Choices of hyper-parameters; 20 by default.")] = None,
+    corpus: CorpusName = None,
+    systems: Annotated[str | None, typer.Option(help="The one system to search, such as mmin.")] = None,
+    folds: Folds = None,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    name: Name = None,
+    workers: Workers = None,
+    storage: Storage = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search of that name.")] = False,
+) -> None:
+    """Search hyper-parameters by cross-validation, on validation sets alone."""
+    from orchestrator.searching import run_search
+
+    configuration = _configure(source, corpus, systems, folds, seeds, settings, name, workers, storage, trials)
+    raise typer.Exit(run_search(configuration, resume))
 
 
 @app.command(epilog="Example: ifmmin plan paper --corpus digits --set moment_order=3")
@@ -121,6 +148,7 @@ def _configure(
     name: str | None,
     workers: int | None,
     storage: str | None,
+    trials: int | None = None,
 ) -> "Configuration":
     from orchestrator.configuration import load_configuration, parse_settings
 
@@ -131,4 +159,6 @@ def _configure(
         overrides["parameters"] = parse_settings(settings)
     if workers is not None:
         overrides["compute"] = {"workers": workers}
+    if trials is not None:
+        overrides["search"] = {"trials": trials}
     return load_configuration(source, {key: value for key, value in overrides.items() if value is not None})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from data.errors import UserError, nearest
 
@@ -82,6 +82,36 @@ class Compute(_Frozen):
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 computes under autocast")
 
 
+class Range(_Frozen):
+    """The values that a search may give a hyper-parameter; whole numbers where the hyper-parameter is one."""
+
+    low: float
+    high: float
+    log: bool = Field(False, description="draw uniformly on a logarithmic scale")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithmic range must begin above 0")
+        return self
+
+
+class Search(_Frozen):
+    """How hyper-parameters are searched: which, how often, and when a poor trial is stopped."""
+
+    trials: int = Field(20, ge=1, le=10_000, description="choices of hyper-parameters")
+    space: dict[str, Range] = Field(
+        {"lambda2": Range(low=0.1, high=1000, log=True), "moment_order": Range(low=1, high=7)},
+        min_length=1,
+        description="hyper-parameters to search, with the range of each",
+    )
+    scheduler: Literal["asha", "none"] = Field("asha", description="asha stops poor trials after few folds")
+    grace_folds: int = Field(2, ge=1, description="folds that every trial visits")
+    reduction: float = Field(3, gt=1, description="of this many trials at a fold where asha looks, one goes on")
+
+
 class Configuration(_Frozen):
     """Everything one experiment asks for: systems x folds x seeds on a corpus."""
 
@@ -98,6 +128,8 @@ class Configuration(_Frozen):
         default_factory=dict,
         description="hyper-parameters that differ from a system's own: lambda2, train.epochs, if-mmin.train.epochs",
     )
+    search: Search | None = Field(None, description="what `ifmmin search` looks for; by default lambda2 and K")
+    best_of: str | None = Field(None, description="the search whose best setting this is; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
     storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
 
@@ -168,7 +200,7 @@ def _sentence(source: str, error: ValidationError) -> str:
     location = [part for part in finding["loc"] if isinstance(part, str) and part not in _UNION_BRANCHES]
     key = ".".join(location)
     if finding["type"] == "extra_forbidden":
-        sections: dict[str, type[_Frozen]] = {"compute": Compute, "gpu_shares": GpuShares}
+        sections: dict[str, type[_Frozen]] = {"compute": Compute, "gpu_shares": GpuShares, "search": Search}
         model = sections.get(location[-2], Configuration) if len(location) > 1 else Configuration
         return f"{source}: unknown key '{key}'; {nearest(location[-1], model.model_fields)}"
     if finding["type"] == "missing":

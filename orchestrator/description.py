@@ -33,6 +33,7 @@ def describe_parameters(configuration: Configuration, plan: Plan, corpus: Corpus
         "folds": write_numbers(run.fold for run in runs),
         "seeds": write_numbers(run.seed for run in runs),
         "precision": configuration.compute.precision,
+        **({"best_of": configuration.best_of} if configuration.best_of else {}),
         "code_version": ", ".join(dict.fromkeys(f"{_kind(stage)} {stage.version}" for stage in stages)),
     }
 
@@ -126,13 +127,13 @@ def _kind(stage: Stage) -> str:
 
 
 def _hyper_parameters(plan: Plan, system: str) -> dict[str, str]:
-    return {name: _write_number(value) for name, value in plan.parameters[system].items()}
+    return {name: write_number(value) for name, value in plan.parameters[system].items()}
 
 
 def _without_stage(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _write_number(value: float) -> str:
+def write_number(value: float) -> str:
     """100.0 is written as 100, which is how it is set and searched for."""
     return str(int(value)) if value == int(value) else repr(value)

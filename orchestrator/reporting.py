@@ -150,5 +150,5 @@ def show_table(console: Console, report: Report) -> None:
         console.print()
         console.print(table_formats.rich_comparison(report.comparison))
         console.print()
-    times = [f"{system} {in_words(run)}" for system, (run, _) in results.seconds.items()]
-    console.print(f"A run took, on one worker: {', '.join(times)}.", highlight=False)
+    times = [f"{system} {in_words(run)} ({in_words(total)})" for system, (run, total) in results.seconds.items()]
+    console.print(f"Computing time on one worker, a run (all runs): {', '.join(times)}", highlight=False)

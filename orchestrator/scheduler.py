@@ -57,7 +57,7 @@ class Listener(Protocol):
 
 
 @ray.remote(num_cpus=0)
-class _Mailbox:
+class Mailbox:
     """Holds what workers report until the driver collects it."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class _Mailbox:
 
 
 @ray.remote(max_retries=LOST_WORKER_RETRIES)
-def _run_stage(
+def run_stage(
     stage: Stage, corpus: Corpus, store: Store, device: str, mailbox: Any, *upstream: Weights | str
 ) -> tuple[Weights, float]:
     """Compute a stage and keep its result. An upstream stage comes as its weights, or as its key in the store."""
@@ -94,7 +94,7 @@ def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute, listene
     stages = stages_to_run(plan, store.completed(plan.stages))
     if not stages:
         return Outcome()
-    with _ray(compute):
+    with ray_session(compute):
         return _Session(plan, stages, corpus, store, compute, listener).run()
 
 
@@ -111,9 +111,9 @@ class _Session:
         self.position = {stage.key: index for index, stage in enumerate(stages)}
         self.waiting = deque(stages)
         self.users_left = Counter(key for stage in stages for key in stage.upstream)
-        self.device = _device(compute)
+        self.device = device_of(compute)
         self.corpus, self.store_reference = ray.put(corpus), ray.put(store)
-        self.mailbox = _Mailbox.remote()  # type: ignore[attr-defined]
+        self.mailbox = Mailbox.remote()  # type: ignore[attr-defined]
         self.running: dict[Any, Stage] = {}
         self.weights: dict[str, Any] = {}
         self.outcome = Outcome()
@@ -141,7 +141,8 @@ class _Session:
             if self._upstream_failed(stage):
                 self._skip(stage)
                 continue
-            weights, seconds = _run_stage.options(num_returns=2, **self._resources(stage)).remote(
+            resources = stage_resources(stage, self.compute, self.device)
+            weights, seconds = run_stage.options(num_returns=2, **resources).remote(
                 stage, self.corpus, self.store_reference, self.device, self.mailbox, *upstream
             )
             self.running[seconds] = stage
@@ -154,10 +155,6 @@ class _Session:
             self.users_left[key] -= 1
             if not self.users_left[key]:
                 self.weights.pop(key, None)
-
-    def _resources(self, stage: Stage) -> dict[str, float]:
-        share = self.compute.gpu_shares.of(stage.name) if self.device == "cuda" else 0
-        return {"num_cpus": 1, "num_gpus": share}
 
     def _deliver(self, messages: list[tuple[str, Epoch | None]]) -> None:
         for key, epoch in messages:
@@ -195,16 +192,22 @@ class _Session:
         self.listener.skipped(stage)
 
 
+def stage_resources(stage: Stage, compute: Compute, device: str) -> dict[str, float]:
+    """What Ray sets aside for a stage."""
+    return {"num_cpus": 1, "num_gpus": compute.gpu_shares.of(stage.name) if device == "cuda" else 0}
+
+
 def slots(compute: Compute) -> int:
     """How many stages Ray can run at once."""
     resources = _resources()
     cpus = int(resources.get("CPU", 1))
-    if _device(compute) == "cuda":
+    if device_of(compute) == "cuda":
         return max(1, min(cpus, int(resources.get("GPU", 0) / compute.gpu_shares.train)))
     return max(1, cpus)
 
 
-def _device(compute: Compute) -> str:
+def device_of(compute: Compute) -> str:
+    """`cuda` where Ray has GPUs, unless the configuration says otherwise; else `cpu`."""
     if compute.device == "auto":
         return "cuda" if _resources().get("GPU", 0) else "cpu"
     return compute.device
@@ -216,7 +219,7 @@ def _resources() -> Mapping[str, float]:
 
 
 @contextmanager
-def _ray(compute: Compute) -> Iterator[None]:
+def ray_session(compute: Compute) -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start Ray on this machine for as long as the context lasts."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -157,6 +157,34 @@ class Store:
             raise StoreError(f"{path} is damaged ({error}); run the experiment again.") from None
         return description
 
+    def write_search(self, name: str, record: dict[str, Any]) -> None:
+        """Keep how far a search is.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._write_bytes(f"{self._root}/searches/{name}.json", json.dumps(record, indent=2).encode())
+
+    def read_search(self, name: str) -> dict[str, Any] | None:
+        """How far a search is, or None if there is none of that name.
+
+        Raises:
+            StoreError: its record is damaged.
+        """
+        path = f"{self._root}/searches/{name}.json"
+        try:
+            record: dict[str, Any] = json.loads(self._read_bytes(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} is damaged ({error}); delete it and search again.") from None
+        return record
+
+    def searches(self) -> list[str]:
+        """Names of the searches that were begun."""
+        folder = pyarrow.fs.FileSelector(f"{self._root}/searches", allow_not_found=True)
+        return sorted(info.base_name.removesuffix(".json") for info in self._fs.get_file_info(folder))
+
     def write_report(self, name: str, files: Mapping[str, bytes], identity: str) -> None:
         """Keep the files of an experiment's report, by relative path.
 

@@ -1,4 +1,4 @@
-"""Writes an experiment to MLflow, from the driver alone; the only module that knows MLflow.
+"""Writes an experiment to MLflow, from the driver alone. With `search_tracking` the only module that knows MLflow.
 
 MLflow's own environment variables and defaults decide where: MLFLOW_TRACKING_URI, else mlflow.db in the working folder.
 """
@@ -48,7 +48,8 @@ EVALUATION = "ifmmin.evaluation"
 """Tag of a child run: key of its evaluation in the store."""
 
 LEVEL = "ifmmin.level"
-"""Tag of every run, to filter by: `system` for parents, `run` for children, `report` for the comparison of systems."""
+"""Tag of every run, to filter by: `system` for parents, `run` for children, `report` for the comparison of systems;
+`search` and `trial` are those of `search_tracking`."""
 
 PARENT = "mlflow.parentRunId"
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
@@ -97,8 +98,8 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with _told(self._store):
-            self._record_run(_connect(), run)
+        with told(self._store):
+            self._record_run(connect(), run)
 
     def finish(self, report: Report) -> None:
         """Write what is missing: children of all completed runs, then aggregates and the report of each system.
@@ -109,8 +110,8 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with _told(self._store):
-            client = _connect()
+        with told(self._store):
+            client = connect()
             for system in report.results.systems:
                 self._finish_system(client, report.of(system))
             if len(report.results.systems) > 1:
@@ -122,10 +123,10 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with _told(self._store):
+        with told(self._store):
             for parent in self._parents.values():
                 if parent.status == RUNNING:
-                    _connect().set_terminated(parent.run_id, KILLED)
+                    connect().set_terminated(parent.run_id, KILLED)
                     parent.status = KILLED
 
     def _record_run(self, client: "MlflowClient", run: Run) -> None:
@@ -138,14 +139,14 @@ class Tracker:
         history, scores = load_history([run], self._store), score(load_predictions([run], self._store))
         start, end = self._times(run)
         child = client.create_run(
-            _experiment_id(client, self._configuration.name),
+            experiment_id(client, self._configuration.name),
             start_time=start,
             tags={PARENT: parent.run_id, EVALUATION: run.evaluation, LEVEL: "run"},
             run_name=f"fold {run.fold}, seed {run.seed}",
         )
         parameters = {**self._parameters(run.system), "fold": str(run.fold), "seed": str(run.seed)}
         measurements = measure_scores(scores, end) + measure_history(history, start)
-        _log(client, child.info.run_id, parameters, measurements)
+        log(client, child.info.run_id, parameters, measurements)
         client.set_terminated(child.info.run_id, FINISHED, end)
         parent.children.add(run.evaluation)
 
@@ -165,7 +166,7 @@ class Tracker:
         if complete:
             # MLflow keeps every value ever logged, so curves are written once: when they are final.
             measurements += measure_mean_history(results.history, now)
-        _log(client, parent.run_id, {}, measurements)
+        log(client, parent.run_id, {}, measurements)
         settings = self._configuration.model_dump(mode="json", exclude={"storage"})
         predictions = io.BytesIO()
         results.predictions.to_parquet(predictions, compression="zstd")
@@ -184,8 +185,8 @@ class Tracker:
 
     def _log_report(self, client: "MlflowClient", report: Report) -> None:
         """The report of all systems, in one run for the experiment, over what it said before."""
-        experiment = _experiment_id(client, self._configuration.name)
-        found = _search(client, experiment, f"tags.`{LEVEL}` = 'report'")
+        experiment = experiment_id(client, self._configuration.name)
+        found = search(client, experiment, f"tags.`{LEVEL}` = 'report'")
         if found and found[0].data.tags.get(IDENTITY) == report.identity:
             return
         run = found[0] if found else client.create_run(experiment, tags={LEVEL: "report"}, run_name="report")
@@ -197,11 +198,11 @@ class Tracker:
         """The parent run of a system, found or new; children that a crash left half-written are deleted."""
         if system in self._parents:
             return self._parents[system]
-        experiment = _experiment_id(client, self._configuration.name)
-        found = _search(client, experiment, f"tags.`{IDENTITY}` = '{self._identity(system)}'")
+        experiment = experiment_id(client, self._configuration.name)
+        found = search(client, experiment, f"tags.`{IDENTITY}` = '{self._identity(system)}'")
         if found:
             parent = _Parent(found[0].info.run_id, found[0].info.status)
-            for child in _search(client, experiment, f"tags.`{PARENT}` = '{parent.run_id}'"):
+            for child in search(client, experiment, f"tags.`{PARENT}` = '{parent.run_id}'"):
                 if child.info.status == FINISHED:
                     parent.children.add(child.data.tags.get(EVALUATION, ""))
                 else:
@@ -209,10 +210,10 @@ class Tracker:
         else:
             run = client.create_run(
                 experiment,
-                tags={**_context(), IDENTITY: self._identity(system), LEVEL: "system"},
+                tags={**context_tags(), IDENTITY: self._identity(system), LEVEL: "system"},
                 run_name=self._name(client, experiment, system),
             )
-            _log(client, run.info.run_id, self._parameters(system), [])
+            log(client, run.info.run_id, self._parameters(system), [])
             parent = _Parent(run.info.run_id, RUNNING)
         self._parents[system] = parent
         return parent
@@ -229,7 +230,7 @@ class Tracker:
         settings = describe_settings(self._configuration, self._plan, self._corpus, system)
         name = name_with(system, settings)
         others: dict[str, str] = {}
-        for other in _search(client, experiment, f"tags.`{LEVEL}` = 'system' AND attributes.run_name = '{name}'"):
+        for other in search(client, experiment, f"tags.`{LEVEL}` = 'system' AND attributes.run_name = '{name}'"):
             parameters = self._parameters(system)
             others |= {key: value for key, value in parameters.items() if other.data.params.get(key) != value}
         return name_with(system, {**settings, **others})
@@ -241,20 +242,24 @@ class Tracker:
         return round(1000 * (end - sum(record["seconds"] for record in records))), round(1000 * end)
 
 
-def parent_runs(experiment: str) -> tuple[str, list[str]]:
-    """MLflow's id of an experiment, and the ids of its parent runs, the oldest first.
+def compared_runs(experiment: str) -> tuple[str, list[str]]:
+    """MLflow's id of an experiment, and the ids of the runs that one compares, the oldest first.
+
+    Those are its parent runs; for a search its trials.
 
     Raises:
         TrackingError: MLflow cannot be reached, or has no such experiment.
     """
-    with _told():
-        client = _connect()
+    with told():
+        client = connect()
         found = client.get_experiment_by_name(experiment)
         if found is None or found.lifecycle_stage == "deleted":
             known = [item.name for item in client.search_experiments() if item.name != "Default"]
             hint = nearest(experiment, known) if known else "run one first, or set MLFLOW_TRACKING_URI."
             raise TrackingError(f"MLflow at {_shown_uri()} has no experiment '{experiment}'; {hint}")
-        runs = _search(client, found.experiment_id, f"tags.`{LEVEL}` = 'system'")
+        runs = search(client, found.experiment_id, f"tags.`{LEVEL}` = 'system'") or search(
+            client, found.experiment_id, f"tags.`{LEVEL}` = 'trial'"
+        )
         return str(found.experiment_id), [run.info.run_id for run in reversed(runs)]
 
 
@@ -265,14 +270,14 @@ def tracking_uri() -> str:
     return str(get_tracking_uri())
 
 
-def _connect() -> "MlflowClient":
+def connect() -> "MlflowClient":
     from mlflow.tracking import MlflowClient
 
     return MlflowClient()
 
 
 @contextmanager
-def _told(store: Store | None = None) -> Iterator[None]:
+def told(store: Store | None = None) -> Iterator[None]:
     """Turn what MLflow raises into one sentence for people."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -301,14 +306,14 @@ def _reason(error: BaseException) -> str:
     return textwrap.shorten(str(error).strip().splitlines()[0], 160)
 
 
-def _context() -> dict[str, str]:
+def context_tags() -> dict[str, str]:
     """Who runs what, as MLflow itself notes it: user, source and commit."""
     from mlflow.tracking.context.registry import resolve_tags
 
     return dict(resolve_tags())
 
 
-def _experiment_id(client: "MlflowClient", name: str) -> str:
+def experiment_id(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         return str(client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"}))
@@ -317,7 +322,7 @@ def _experiment_id(client: "MlflowClient", name: str) -> str:
     return str(found.experiment_id)
 
 
-def _search(client: "MlflowClient", experiment: str, condition: str) -> "list[MlflowRun]":
+def search(client: "MlflowClient", experiment: str, condition: str) -> "list[MlflowRun]":
     runs: list[MlflowRun] = []
     token: str | None = None
     while token is None or token:
@@ -333,15 +338,20 @@ def _log_files(client: "MlflowClient", run_id: str, report: Report, others: Mapp
     lines = table_formats.markdown(report.summary, report.comparison).splitlines()
     note = "\n".join(line if "--:" in line else re.sub(r"(?<=\S) \|", " &emsp;|", line) for line in lines)
     client.set_tag(run_id, "mlflow.note.content", note)
+    log_contents(client, run_id, {**report.files(), **others})
+
+
+def log_contents(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:
+    """Files as artifacts, by relative path."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in {**report.files(), **others}.items():
+        for name, content in files.items():
             file = Path(folder) / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         client.log_artifacts(run_id, folder)
 
 
-def _log(
+def log(
     client: "MlflowClient", run_id: str, parameters: Mapping[str, str], measurements: Sequence[Measurement]
 ) -> None:
     from mlflow.entities import Metric, Param

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from rich.console import Console
 
 from data.errors import UserError
-from orchestrator.tracking import parent_runs, tracking_uri
+from orchestrator.tracking import compared_runs, tracking_uri
 
 HOST = "127.0.0.1"
 START_S = 60.0
@@ -63,7 +63,7 @@ def _page(experiment: str | None) -> str:
     view = "workflowType=machine_learning"
     if experiment is None:
         return f"#/experiments?{view}"
-    experiment_id, runs = parent_runs(experiment)
+    experiment_id, runs = compared_runs(experiment)
     if len(runs) == 1:
         return f"#/experiments/{experiment_id}/runs/{runs[0]}?{view}"
     if not runs:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from data.batches import Examples
@@ -81,6 +82,15 @@ def test_the_same_seed_gives_the_same_bits(system: System, briefly: TrainedSyste
     again = train_system(system, CORPUS, epochs=2)
     for first, second in zip(briefly.weights, again.weights, strict=True):
         assert all(np.array_equal(second[name], value) for name, value in first.items())
+
+
+def test_saved_and_loaded_it_predicts_the_same_bits(system: System, briefly: TrainedSystem) -> None:
+    last = list(system.recipes.values())[-1]
+    own = briefly.weights[-len(last.conditions or (None,)) :]
+    loaded = [safetensors.numpy.load(safetensors.numpy.save(dict(weights))) for weights in own]
+    network = trained_network(last, parameters_of(last, epochs=2), CORPUS, loaded)
+    test = Examples(CORPUS, 1, "test")
+    assert torch.equal(predict(network, test, ALL_CONDITIONS), predict(briefly.network, test, ALL_CONDITIONS))
 
 
 def test_a_missing_modality_has_no_influence(briefly: TrainedSystem) -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from data.corpus import Corpus, compute_fingerprint
+from data.catalogue import folder_for
+from data.corpus import Corpus, compute_fingerprint, write_corpus
 from orchestrator.configuration import load_configuration
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, make_plan
@@ -31,3 +32,10 @@ def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     store = Store(folder)
     run_in_this_process(plan, corpus, store)
     return Experiment(configuration, corpus, plan, store)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder whose store has the corpus `small`."""
+    write_corpus(make_corpus(), folder_for("small", tmp_path / "ifmmin-store"))
+    return tmp_path

@@ -10,20 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from data.catalogue import folder_for
-from data.corpus import write_corpus
 from orchestrator.__main__ import main
-from tests.small import make_corpus
 
 pytestmark = pytest.mark.slow
 
 RUN = ("run", "demo", "--corpus", "small", "--set", "epochs=2", "--workers", "2")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_corpus(make_corpus(), folder_for("small", tmp_path / "ifmmin-store"))
-    return tmp_path
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":

@@ -20,7 +20,7 @@ from orchestrator.plan import Run, make_plan
 from orchestrator.report import Report
 from orchestrator.results import load_results
 from orchestrator.store import Store
-from orchestrator.tracking import PARENT, Tracker, TrackingError, parent_runs
+from orchestrator.tracking import PARENT, Tracker, TrackingError, compared_runs
 from tests.orchestrator.conftest import run_in_this_process
 
 
@@ -57,7 +57,7 @@ def finish(experiment: Experiment) -> None:
 
 def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowRun]]:
     """The one parent of an experiment and its children by fold."""
-    experiment_id, (parent,) = parent_runs(experiment)
+    experiment_id, (parent,) = compared_runs(experiment)
     children = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent}'")
     return client.get_run(parent), sorted(children, key=lambda child: child.data.params["fold"])
 
@@ -190,7 +190,7 @@ def test_other_settings_folds_or_seeds_are_another_parent_with_a_name_that_tells
     first = finished_experiment.plan.runs[0]
     for changes in ({}, {"folds": "1-2"}, {"seeds": "0,1"}, {"parameters": {"epochs": 2, "constant_epochs": 1}}):
         Tracker(with_changes(finished_experiment, name="variants", **changes)).record_run(first)
-    _, parents = parent_runs("variants")
+    _, parents = compared_runs("variants")
     assert [client.get_run(parent).info.run_name for parent in parents] == [
         "if-mmin epochs=2",
         "if-mmin epochs=2 folds=1-2",
@@ -204,9 +204,9 @@ def test_an_experiment_deleted_in_mlflow_comes_back(client: MlflowClient, finish
         Tracker(with_changes(finished_experiment, name="deleted")).record_run(finished_experiment.plan.runs[0])
 
     record()
-    client.delete_experiment(parent_runs("deleted")[0])
+    client.delete_experiment(compared_runs("deleted")[0])
     with pytest.raises(TrackingError, match="no experiment 'deleted'"):
-        parent_runs("deleted")
+        compared_runs("deleted")
     record()
     assert len(tree(client, "deleted")[1]) == 1
 
@@ -214,7 +214,7 @@ def test_an_experiment_deleted_in_mlflow_comes_back(client: MlflowClient, finish
 @pytest.mark.usefixtures("tracked")
 def test_an_unknown_experiment_is_told_with_the_nearest_known() -> None:
     with pytest.raises(TrackingError, match="no experiment 'dmo'; did you mean 'demo'"):
-        parent_runs("dmo")
+        compared_runs("dmo")
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_sentence_within_seconds(

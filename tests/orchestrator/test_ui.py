@@ -23,7 +23,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_several_systems_or_settings_are_compared(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ui, "parent_runs", lambda _: ("7", ["first", "second"]))
+    monkeypatch.setattr(ui, "compared_runs", lambda _: ("7", ["first", "second"]))
     ui.open_ui("paper", 5000, browser=True)
     (page,) = opened
     assert urllib.parse.unquote(page).startswith(
@@ -32,7 +32,7 @@ def test_several_systems_or_settings_are_compared(opened: list[str], monkeypatch
 
 
 def test_a_single_system_is_shown_by_itself(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ui, "parent_runs", lambda _: ("7", ["only"]))
+    monkeypatch.setattr(ui, "compared_runs", lambda _: ("7", ["only"]))
     ui.open_ui("paper", 5000, browser=True)
     assert opened[0].startswith("http://mlflow.invalid:5000/#/experiments/7/runs/only?")
 

@@ -1,0 +1,240 @@
+"""Searches: their record, their costs, and whole ones on a small corpus; slow where Ray and Tune are started."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+import yaml
+from mlflow.tracking import MlflowClient
+
+from data.corpus import Fold
+from orchestrator.configuration import Compute, Configuration, load_configuration
+from orchestrator.desk import Desk
+from orchestrator.experiment import Experiment
+from orchestrator.plan import make_plan
+from orchestrator.scheduler import Mailbox, ray_session
+from orchestrator.search_report import search_files, trials_table
+from orchestrator.search_tracking import NUMBER, SearchTracker
+from orchestrator.stages import execute
+from orchestrator.store import Store
+from orchestrator.tracking import PARENT, compared_runs
+from orchestrator.trials import (
+    SearchError,
+    SearchRecord,
+    Trial,
+    check_space,
+    count_costs,
+    first_settings,
+    take_best,
+    with_trial,
+)
+from tests.orchestrator.test_command import call, completed, start
+from tests.small import make_corpus
+
+CORPUS = make_corpus()
+
+
+def configure(**changes: object) -> Configuration:
+    return load_configuration("search", {"corpus": "small", "parameters": {"epochs": 2}, **changes})
+
+
+def trial(lambda2: float, moment_order: int, *means: float, state: str = "completed") -> Trial:
+    return Trial({"lambda2": lambda2, "moment_order": moment_order}, means, state)  # type: ignore[arg-type]
+
+
+RECORD = SearchRecord(
+    configure(),
+    CORPUS.fingerprint,
+    (
+        trial(100, 5, 0.5, 0.6, 0.55),
+        trial(10, 5, 0.5, 0.7, 0.65),
+        trial(1, 5, 0.3, 0.3, state="stopped"),
+        trial(3, 2, 0.9, state="running"),
+    ),
+)
+
+
+def test_a_record_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
+    Store(tmp_path).write_search("search", RECORD.to_json())
+    content = Store(tmp_path).read_search("search")
+    assert content is not None
+    read = SearchRecord.from_json(content, RECORD.configuration.storage)
+    assert read == RECORD
+    assert (read.best, Store(tmp_path).searches()) == (RECORD.trials[1], ["search"])
+
+
+def test_costs_count_each_stage_once_and_what_was_saved() -> None:
+    # K = 5 on three folds for all, K = 2 on one; a training for each trial and fold.
+    costs = count_costs(RECORD, CORPUS)
+    assert costs.run == {"pretrain": 3 + 1, "train": 3 + 3 + 2 + 1}
+    assert costs.shared == 3 + 2
+    assert costs.stopped == 2
+    assert costs.alone == 4 + 9 + 5 + 2
+
+
+def test_the_first_trial_is_the_papers_setting_where_it_lies_in_the_ranges() -> None:
+    assert first_settings(configure(), CORPUS) == {"lambda2": 100, "moment_order": 5}
+    assert first_settings(configure(parameters={"lambda2": 50}), CORPUS) == {"lambda2": 50, "moment_order": 5}
+    assert first_settings(configure(search={"space": {"lambda2": {"low": 1, "high": 2}}}), CORPUS) is None
+    assert first_settings(configure(search={"space": {"train.epochs": {"low": 1, "high": 50}}}), CORPUS) == {
+        "train.epochs": 2
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"systems": ["if-mmin", "mmin"]}, "is for one system; name one of if-mmin, mmin"),
+        ({"search": {"space": {"lamda2": {"low": 1, "high": 2}}}}, "no hyper-parameter 'lamda2'; did you mean"),
+        ({"search": {"space": {"moment_order": {"low": 0, "high": 3}}}}, "moment_order is 0; it must be at least 1"),
+        ({"search": {"space": {"moment_order": {"low": 1.5, "high": 3}}}}, "must be whole numbers"),
+        ({"search": {"space": {"beta1": {"low": 0.5, "high": 1}}}}, "beta1 is 1.0; it must be below 1"),
+    ],
+)
+def test_a_search_that_cannot_be_made_is_told_in_one_sentence(changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(SearchError) as raised:
+        check_space(configure(**changes), CORPUS)
+    assert expected in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_best_setting_is_run_under_a_name_that_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_search("search", RECORD.to_json())
+    paper = load_configuration("paper", {"storage": str(tmp_path)})
+    taken = take_best(paper, "search")
+    assert (taken.name, taken.systems, taken.best_of) == ("paper-best-of-search", ("if-mmin",), "search")
+    assert taken.parameters == {"epochs": 2, "lambda2": 10, "moment_order": 5}
+    assert taken.seeds == paper.seeds
+    with pytest.raises(SearchError, match="no search 'serch'; did you mean 'search'"):
+        take_best(paper, "serch")
+    store.write_search("young", replace(RECORD, trials=RECORD.trials[2:]).to_json())
+    with pytest.raises(SearchError, match="No trial of search 'young' has visited all folds"):
+        take_best(paper, "young")
+
+
+def test_files_hold_the_trials_their_figures_and_a_configuration_that_runs(tmp_path: Path) -> None:
+    files = search_files(RECORD)
+    figures = {f"{name}.{kind}" for name in ("response", "parallel_coordinates") for kind in ("png", "pdf")}
+    assert set(files) == figures | {"trials.parquet", "best.yaml"}
+    (tmp_path / "trials.parquet").write_bytes(files["trials.parquet"])
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "trials.parquet"), trials_table(RECORD))
+    assert trials_table(RECORD)["folds"].tolist() == [1, 2, 3, 1, 2, 3, 1, 2, 1]
+    (tmp_path / "best.yaml").write_bytes(files["best.yaml"])
+    best = load_configuration(str(tmp_path / "best.yaml"), {})
+    assert make_plan(best, CORPUS).parameters["if-mmin"]["lambda2"] == 10
+    assert yaml.safe_load(files["best.yaml"])["name"] == "search-best"
+
+
+def test_one_searched_parameter_has_figures_too() -> None:
+    space = {"lambda2": {"low": 0.1, "high": 1000, "log": True}}
+    trials = (Trial({"lambda2": 3.0}, (0.5,), "completed"), Trial({"lambda2": 30.0}, (0.5,), "completed"))
+    assert "response.png" in search_files(SearchRecord(configure(search={"space": space}), "", trials))
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return MlflowClient()
+
+
+@pytest.mark.slow
+def test_mlflow_has_a_child_for_each_trial_and_nothing_twice(client: MlflowClient, tmp_path: Path) -> None:
+    experiment = Experiment(RECORD.configuration, CORPUS, make_plan(RECORD.configuration, CORPUS), Store(tmp_path))
+    early = with_trial(RECORD, 1, means=(0.5,), state="running")
+    tracker = SearchTracker(experiment, early)
+    for number, item in enumerate(early.trials):
+        tracker.record_trial(number, item)
+    tracker.interrupt()
+    SearchTracker(experiment, early).finish(RECORD, {"best.yaml": b"name: search-best"})
+
+    experiment_id, trials = compared_runs("search")
+    runs = sorted((client.get_run(run) for run in trials), key=lambda run: run.data.tags[NUMBER])
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED", "KILLED", "RUNNING"]
+    assert runs[1].data.params == {"lambda2": "10", "moment_order": "5", "system": "if-mmin", "corpus": "small"}
+    curve = client.get_metric_history(runs[1].info.run_id, "validation/ua")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 0.7), (3, 0.65)]
+    found = client.search_runs([experiment_id], "params.moment_order = '5' AND params.lambda2 = '1'")
+    assert [run.info.run_id for run in found] == [runs[2].info.run_id]
+    parent = client.get_run(runs[0].data.tags[PARENT])
+    assert (parent.data.metrics["best/validation/ua"], parent.data.tags["best.lambda2"]) == (0.65, "10")
+    assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["best.yaml"]
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    with ray_session(Compute(workers=2)):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_stages_asked_for_at_once_are_run_once_and_no_test_set_is_read(tmp_path: Path) -> None:
+    nowhere = np.array([10**9])
+    folds = {number: Fold(fold.train, fold.validation, nowhere) for number, fold in CORPUS.folds.items()}
+    corpus, store = replace(CORPUS, folds=folds), Store(tmp_path)
+    plan = make_plan(configure(folds="1"), corpus)
+    (run,) = plan.runs
+    desk_arguments = [ray.put(corpus), ray.put(store), Mailbox.remote()]  # type: ignore[attr-defined]
+    desk = Desk.remote(configure(seeds="0-1"), corpus, desk_arguments, store)  # type: ignore[attr-defined]
+
+    asked = [{"lambda2": value, "moment_order": 5} for value in (1.0, 10.0, 10.0)]
+    scores = ray.get([desk.validate.remote(settings, 1) for settings in asked])
+
+    computed = ray.get(desk.computed.remote())
+    assert len(computed) == len(set(computed)) == 2 * (1 + 2)  # seeds times a pretraining and two trainings
+    assert scores[1] == scores[2]
+    assert all(len(own) == 2 for own in scores)
+    histories = [store.read_table(key, "history")["validation/ua"].to_pylist() for key in computed]
+    assert {score for own in scores for score in own} <= {max(history) for history in histories}
+    with pytest.raises(IndexError):  # so that the sets could not have been read in silence
+        execute(plan.stages[run.evaluation], corpus, [store.read_weights(computed[-1])])
+
+
+@pytest.mark.slow
+def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path) -> None:
+    search = ("search", "search", "--corpus", "small", "--set", "epochs=15", "--trials", "4", "--workers", "2")
+
+    def trials() -> list[dict[str, object]]:
+        file = folder / "ifmmin-store" / "searches" / "search.json"
+        return json.loads(file.read_text())["trials"] if file.exists() else []  # type: ignore[no-any-return]
+
+    before: dict[Path, int] = {}
+    known: list[object] = []
+    for stages in (2, 5):
+        process = start(folder, *search, *(["--resume"] if stages > 2 else []))
+        deadline = time.monotonic() + 120
+        while len(completed(folder)) < stages:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        time.sleep(2)  # workers that were writing when the driver died
+        assert before.items() <= completed(folder).items()
+        before = completed(folder)
+        assert [item["settings"] for item in trials()][: len(known)] == known
+        known = [item["settings"] for item in trials()]
+
+    status, _, errors = call(folder, *search)
+    assert (status, "continue it with --resume" in errors) == (2, True)
+    status, output, errors = call(folder, *search, "--resume")
+    assert status == 0, errors
+    assert before.items() <= completed(folder).items()
+    assert [item["settings"] for item in trials()][: len(known)] == known
+    assert len(trials()) == 4
+    assert {item["state"] for item in trials()} <= {"completed", "stopped"}
+    assert f"{len(completed(folder)) - len(before)} of them now" in output
+
+    status, output, errors = call(folder, "run", "demo", "--corpus", "small", "--best-of", "search")
+    assert status == 0, errors
+    assert "demo-best-of-search on small" in output
+    assert "3 stages run, 6 from the store" in output  # only the evaluations were missing
