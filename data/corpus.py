@@ -5,11 +5,9 @@ Layouts that corpora are imported from live in `data.layouts`; tensors in `data.
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,11 +16,14 @@ from numpy.typing import NDArray
 
 from data.conditions import MODALITIES, Modality
 from data.errors import CorpusError
+from data.folder import Folder, Location, reason
 
 SetName = Literal["train", "validation", "test"]
 SETS: tuple[SetName, ...] = get_args(SetName)
 
 FORMAT = 1
+HEADER = "corpus.json"
+"""The file that is written last: without it there is no corpus."""
 
 
 @dataclass(frozen=True)
@@ -159,71 +160,74 @@ def training_statistics(
     return (mean + shift[0]).astype(np.float32), deviation.astype(np.float32)
 
 
-def write_corpus(corpus: Corpus, folder: Path, *, compression: Literal["zstd"] | None = None) -> Corpus:
+def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zstd"] | None = None) -> Corpus:
     """Write a corpus to a new folder, all of it or nothing, and return it with its fingerprint.
 
     Uncompressed files are what `open_corpus` can map into memory without a copy.
 
     Raises:
-        CorpusError: the folder is there already, or cannot be written.
+        CorpusError: the folder has a corpus already, or cannot be written.
     """
-    if folder.exists():
+    folder = Folder(location)
+    if folder.present([HEADER]):
         raise CorpusError(f"{folder} exists already; choose another --name, or delete that folder first.")
     corpus = replace(corpus, fingerprint=compute_fingerprint(corpus))
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    header = {
+        "format": FORMAT,
+        "name": corpus.name,
+        "classes": corpus.classes,
+        "dimensions": corpus.dimensions,
+        "standardised": corpus.standardised,
+        "about": corpus.about,
+        "best": dict(corpus.best),
+        "fingerprint": corpus.fingerprint,
+    }
+    tables = {"utterances": corpus.utterances.combine_chunks(), "folds": _fold_table(corpus.folds)}
+    tables |= {modality: _sequence_table(corpus.sequences[modality]) for modality in MODALITIES}
     options = pa.ipc.IpcWriteOptions(compression=compression)
+    content = json.dumps(header, indent=2) + "\n"
     try:
-        partial.mkdir(parents=True)
-        _write_table(corpus.utterances.combine_chunks(), partial / "utterances.arrow", options)
-        _write_table(_fold_table(corpus.folds), partial / "folds.arrow", options)
-        for modality in MODALITIES:
-            _write_table(_sequence_table(corpus.sequences[modality]), partial / f"{modality}.arrow", options)
-        header = {
-            "format": FORMAT,
-            "name": corpus.name,
-            "classes": corpus.classes,
-            "dimensions": corpus.dimensions,
-            "standardised": corpus.standardised,
-            "about": corpus.about,
-            "best": dict(corpus.best),
-            "fingerprint": corpus.fingerprint,
-        }
-        (partial / "corpus.json").write_text(json.dumps(header, indent=2) + "\n")
-        partial.rename(folder)
+        for name, table in tables.items():
+            with (
+                folder.create(f"{name}.arrow") as sink,
+                pa.ipc.new_file(sink, table.schema, options=options) as writer,
+            ):
+                writer.write_table(table)
+        folder.write(HEADER, content.encode())
     except OSError as error:
-        raise CorpusError(f"The corpus cannot be written to {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            folder.delete_all()
+        raise CorpusError(f"The corpus cannot be written to {folder}: {reason(error)}.") from error
     return corpus
 
 
-def open_corpus(folder: Path) -> Corpus:
-    """Map a corpus into memory; nothing is read before it is used.
+def open_corpus(location: Location) -> Corpus:
+    """Map a corpus into memory; nothing is read before it is used, unless it lies in a bucket.
 
     Raises:
         CorpusError: there is no corpus in the folder, or one of its files is damaged.
     """
-    header_file = folder / "corpus.json"
+    folder = Folder(location)
     try:
-        header = json.loads(header_file.read_text())
+        header = json.loads(folder.read(HEADER))
         if header["format"] != FORMAT:
             raise CorpusError(
-                f"{header_file} has the corpus format {header['format']}, and this program reads {FORMAT}; import the "
-                "corpus again."
+                f"{folder}/{HEADER} has the corpus format {header['format']}, and this program reads {FORMAT}; import "
+                "the corpus again."
             )
         corpus = Corpus(
             name=header["name"],
             classes=tuple(header["classes"]),
-            utterances=_read_table(folder / "utterances.arrow"),
-            sequences={m: _read_sequences(folder / f"{m}.arrow") for m in MODALITIES},
-            folds=_read_folds(folder / "folds.arrow"),
+            utterances=_read_table(folder, "utterances"),
+            sequences={m: _read_sequences(folder, m) for m in MODALITIES},
+            folds=_read_folds(folder),
             standardised=tuple(header["standardised"]),
             about=header["about"],
             best=header["best"],
             fingerprint=header["fingerprint"],
         )
     except FileNotFoundError:
-        raise CorpusError(f"{header_file} is missing; import the corpus again.") from None
+        raise CorpusError(f"{folder}/{HEADER} is missing; import the corpus again.") from None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise CorpusError(f"The corpus in {folder} is damaged ({error}); import it again.") from error
     counts = {len(corpus.sequences[m]) for m in MODALITIES}
@@ -245,15 +249,10 @@ def verify_corpus(corpus: Corpus) -> None:
         )
 
 
-def _write_table(table: pa.Table, file: Path, options: pa.ipc.IpcWriteOptions) -> None:
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-
-
-def _read_table(file: Path) -> pa.Table:
-    if not file.is_file():
-        raise CorpusError(f"{file} is missing; import the corpus again.")
-    with pa.memory_map(str(file)) as source:
+def _read_table(folder: Folder, name: str) -> pa.Table:
+    if not folder.present([f"{name}.arrow"]):
+        raise CorpusError(f"{folder}/{name}.arrow is missing; import the corpus again.")
+    with folder.map(f"{name}.arrow") as source:
         return pa.ipc.open_file(source).read_all()
 
 
@@ -263,8 +262,8 @@ def _sequence_table(sequences: Sequences) -> pa.Table:
     return pa.table({"frames": pa.LargeListArray.from_arrays(pa.array(sequences.offsets), frames)})
 
 
-def _read_sequences(file: Path) -> Sequences:
-    ragged = _read_table(file)["frames"].chunk(0)  # written as one; combine_chunks would copy it
+def _read_sequences(folder: Folder, modality: Modality) -> Sequences:
+    ragged = _read_table(folder, modality)["frames"].chunk(0)  # written as one; combine_chunks would copy it
     values = ragged.values.values.to_numpy(zero_copy_only=True)
     return Sequences(values.reshape(-1, ragged.values.type.list_size), ragged.offsets.to_numpy(zero_copy_only=True))
 
@@ -281,8 +280,8 @@ def _fold_table(folds: Mapping[int, Fold]) -> pa.Table:
     )
 
 
-def _read_folds(file: Path) -> dict[int, Fold]:
-    table = _read_table(file).to_pandas()
+def _read_folds(folder: Folder) -> dict[int, Fold]:
+    table = _read_table(folder, "folds").to_pandas()
     return {
         int(n): Fold(*(part.loc[part["set"] == name, "utterance"].to_numpy(np.int64) for name in SETS))
         for n, part in table.groupby("fold")

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from torch import nn
 from data.batches import Examples
 from data.conditions import Condition
 from data.corpus import Corpus
+from model.checkpoint import Checkpoints, Epoch, capture, restore
 from model.evaluation import predict
 from model.layers import initialise, load_weights
 from model.metrics import unweighted_accuracy, weighted_accuracy
@@ -21,25 +22,6 @@ from model.parameters import TrainingParameters
 from model.recipe import Losses, Network, NetworkOfEachCondition, Recipe, Shape, Weights
 
 Precision = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to: a row of a stage's history.
-
-    Attributes:
-        epoch: 1-based.
-        losses: means over the training utterances, `total` and every unweighted term.
-        validation_wa, validation_ua: from 0 to 1, all selection conditions pooled.
-        seconds: how long it took, validation included.
-    """
-
-    epoch: int
-    learning_rate: float
-    losses: Mapping[str, float]
-    validation_wa: float
-    validation_ua: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +60,7 @@ def train(
     device: str = "cpu",
     precision: Precision = "float32",
     on_epoch: Callable[[Epoch], None] = lambda _: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Train one stage on a fold's training set, and keep the epoch with the best UA on its validation set.
 
@@ -85,6 +68,7 @@ def train(
         weights: of the stage this one starts from, where the recipe names one.
         condition: which network to train, where the recipe has one for each condition.
         on_epoch: told of every epoch when it ends.
+        checkpoints: where to go on from, if training was broken off, and where to keep how far it is.
 
     Raises:
         DivergedError: the loss of an epoch is not finite.
@@ -105,8 +89,12 @@ def train(
 
     history: list[Epoch] = []
     best: dict[str, torch.Tensor] = {}
-    best_ua = -1.0
-    for epoch in range(parameters.epochs):
+    earlier = checkpoints.load() if checkpoints else None
+    if earlier and earlier.device == torch.device(device).type:
+        best = restore(earlier, network, optimizer, (order, draws))
+        history = list(earlier.history)
+    best_ua = max((epoch.validation_ua for epoch in history), default=-1.0)
+    for epoch in range(len(history), parameters.epochs):
         started = time.perf_counter()
         learning_rate = parameters.learning_rate * parameters.learning_rate_factor(epoch)
         for group in optimizer.param_groups:
@@ -135,6 +123,8 @@ def train(
             best = {name: value.detach().clone() for name, value in network.state_dict().items()}
         history.append(Epoch(epoch + 1, learning_rate, means, wa, ua, time.perf_counter() - started))
         on_epoch(history[-1])
+        if checkpoints and epoch + 1 < parameters.epochs and checkpoints.due():
+            checkpoints.save(capture(network, optimizer, (order, draws), best, history))
     return Trained({name: value.cpu().numpy() for name, value in best.items()}, tuple(history))
 
 

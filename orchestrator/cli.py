@@ -30,7 +30,7 @@ Settings = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="What the experiment is called; by default as its configuration.")]
 Workers = Annotated[int | None, typer.Option(help="Stages at once; by default one for each CPU core.")]
-Storage = Annotated[str | None, typer.Option(help="Folder of the store; by default ./ifmmin-store.")]
+Storage = Annotated[str | None, typer.Option(help="Folder or URI of the store; by default ./ifmmin-store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

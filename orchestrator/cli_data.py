@@ -13,8 +13,8 @@ data_app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
 data_app.add_typer(import_app, name="import")
 
-Storage = Annotated[Path, typer.Option(help="Folder of the store, which keeps imported corpora.")]
-DEFAULT_STORAGE = Path("ifmmin-store")
+Storage = Annotated[str, typer.Option(help="Folder or URI of the store, which keeps imported corpora.")]
+DEFAULT_STORAGE = "ifmmin-store"
 CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list` shows.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 

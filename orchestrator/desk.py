@@ -1,32 +1,25 @@
 """Where the trials of a search ask for stages: each is computed once, whoever asks and however many ask at once."""
 
 import asyncio
-from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 
 from data.corpus import Corpus
 from orchestrator.configuration import Configuration
 from orchestrator.plan import Stage, make_plan
-from orchestrator.scheduler import device_of, run_stage, stage_resources
 from orchestrator.store import Store
 from orchestrator.trials import Settings, runs_of_fold, trained_stages, with_settings
+from orchestrator.workers import Workers
 
 
 @ray.remote(num_cpus=0)
 class Desk:
     """An actor that holds no CPU. Its stages run outside the placement groups of trials, which hold none either."""
 
-    def __init__(self, configuration: Configuration, corpus: Corpus, references: list[Any], store: Store) -> None:
-        """Open the desk.
-
-        Args:
-            references: of the corpus, the store and a mailbox, as stages take them.
-        """
-        self._configuration, self._corpus, self._store = configuration, corpus, store
-        self._references = references
-        self._device = device_of(configuration.compute)
+    def __init__(self, configuration: Configuration, corpus: Corpus, workers: Workers, store: Store) -> None:
+        self._configuration, self._corpus, self._workers, self._store = configuration, corpus, workers, store
         self._running: dict[str, asyncio.Task[None]] = {}
         self._computed: list[str] = []
 
@@ -55,9 +48,14 @@ class Desk:
     async def _compute(self, stage: Stage) -> None:
         if self._store.completed([stage.key]):
             return
-        corpus, store, mailbox = self._references
-        resources = stage_resources(stage, self._configuration.compute, self._device)
-        options = {"num_returns": 2, "scheduling_strategy": "DEFAULT", **resources}
-        _, seconds = run_stage.options(**options).remote(stage, corpus, store, self._device, mailbox, *stage.upstream)
-        await seconds
+        share: float | None = self._workers.share(stage)
+        while share is not None:
+            _, seconds = self._workers.submit(stage, *stage.upstream, share=share)
+            try:
+                await seconds
+                break
+            except RayError as error:
+                share = self._workers.larger_share(share, error)
+                if share is None:
+                    raise
         self._computed.append(stage.key)

@@ -26,7 +26,7 @@ class Experiment:
             UserError: of any kind; the corpus, a system, a fold or a hyper-parameter is not as it must be.
         """
         store = Store(configuration.storage)
-        corpus = find_corpus(configuration.corpus, store.folder)
+        corpus = find_corpus(configuration.corpus, store.root)
         return cls(configuration, corpus, make_plan(configuration, corpus), store)
 
     @classmethod

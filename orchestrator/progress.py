@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from model.training import Epoch
+from model.checkpoint import Epoch
 from orchestrator.plan import Plan, Stage
 from orchestrator.scheduler import Failure
 from orchestrator.timing import Pace, in_words
@@ -44,6 +44,9 @@ class Display:
     ) -> None:
         self._live.stop()
 
+    def began(self, cluster: str) -> None:
+        self._console.print(f"On {cluster}.", highlight=False)
+
     def started(self, stage: Stage) -> None:
         if stage.key in self._left:
             self._running[stage.key] = None
@@ -59,6 +62,9 @@ class Display:
             self._pace.add(stage, seconds)
         self._done += 1
         self._forget(stage)
+
+    def retried(self, stage: Stage, why: str) -> None:
+        self._console.print(f"[yellow]again[/] {self.describe(stage)}: {why}", highlight=False)
 
     def failed(self, stage: Stage, failure: Failure) -> None:
         self._failed += 1

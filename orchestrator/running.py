@@ -8,7 +8,7 @@ from rich.console import Console
 
 from data.corpus import verify_corpus
 from data.errors import UserError
-from model.training import Epoch
+from model.checkpoint import Epoch
 from orchestrator.configuration import Configuration
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, Run, Stage, stages_to_run
@@ -31,8 +31,14 @@ class _Watcher:
             self._runs.setdefault(run.evaluation, []).append(run)
         self._tracking = True
 
+    def began(self, cluster: str) -> None:
+        self._display.began(cluster)
+
     def started(self, stage: Stage) -> None:
         self._display.started(stage)
+
+    def retried(self, stage: Stage, why: str) -> None:
+        self._display.retried(stage, why)
 
     def epoch(self, stage: Stage, epoch: Epoch) -> None:
         self._display.epoch(stage, epoch)

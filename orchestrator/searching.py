@@ -12,11 +12,11 @@ from rich.text import Text
 
 from data.corpus import verify_corpus
 from data.errors import UserError
+from orchestrator.cluster import describe_cluster, on_this_node, ray_session, slots
 from orchestrator.configuration import Configuration
 from orchestrator.desk import Desk
 from orchestrator.experiment import Experiment
 from orchestrator.progress import LINE_EVERY_S
-from orchestrator.scheduler import Mailbox, ray_session, slots
 from orchestrator.search_report import describe, search_files, show_search
 from orchestrator.search_tracking import SearchTracker
 from orchestrator.timing import in_words
@@ -32,6 +32,7 @@ from orchestrator.trials import (
     with_trial,
 )
 from orchestrator.tuning import Task, prepare_environment, run_trials
+from orchestrator.workers import Workers
 
 
 def run_search(configuration: Configuration, resume: bool) -> int:
@@ -52,8 +53,11 @@ def run_search(configuration: Configuration, resume: bool) -> int:
         prepare_environment()
         try:
             with ray_session(configuration.compute), keeper:
-                references = [ray.put(corpus), ray.put(experiment.store), Mailbox.remote()]  # type: ignore[attr-defined]
-                desk = Desk.remote(configuration, references[0], references, experiment.store)  # type: ignore[attr-defined]
+                console.print(f"On {describe_cluster()}.", highlight=False)
+                workers = Workers.start(corpus, experiment.store, configuration.compute)
+                desk = Desk.options(scheduling_strategy=on_this_node()).remote(  # type: ignore[attr-defined]
+                    configuration, workers.corpus, workers, experiment.store
+                )
                 run_trials(task, desk, record.trials, slots(configuration.compute), keeper)
                 computed = len(ray.get(desk.computed.remote()))
         except KeyboardInterrupt:

@@ -11,10 +11,11 @@ import torch
 from data.batches import Examples
 from data.conditions import ALL_CONDITIONS
 from data.corpus import Corpus
+from model.checkpoint import Checkpoints, Epoch
 from model.evaluation import predict
 from model.recipe import Weights
 from model.systems import RECIPES
-from model.training import Epoch, autocast, train, trained_network
+from model.training import autocast, train, trained_network
 from orchestrator.plan import Stage
 
 
@@ -25,7 +26,7 @@ class StageResult:
     Attributes:
         weights: empty for an evaluation.
         tables: `history` (a row for each epoch) or `predictions` (a row for each test utterance and condition).
-        seconds: how long it took.
+        seconds: how long it took, an earlier attempt that it went on from included.
     """
 
     weights: Weights
@@ -40,18 +41,29 @@ def execute(
     *,
     device: str = "cpu",
     on_epoch: Callable[[Epoch], None] = lambda _: None,
+    checkpoints: Checkpoints | None = None,
 ) -> StageResult:
-    """Compute a stage from its corpus and the weights of its upstream stages. On a CPU it uses one thread."""
+    """Compute a stage from its corpus and the weights of its upstream stages. On a CPU it uses one thread.
+
+    Args:
+        on_epoch, checkpoints: of a stage that trains, see `model.training.train`.
+    """
     if device == "cpu":
         torch.set_num_threads(1)
-    started = time.perf_counter()
-    weights, tables = {"train": _train, "evaluate": _evaluate}[stage.action](stage, corpus, upstream, device, on_epoch)
-    return StageResult(weights, tables, time.perf_counter() - started)
+    if stage.action == "train":
+        return _train(stage, corpus, upstream, device, on_epoch, checkpoints)
+    return _evaluate(stage, corpus, upstream, device)
 
 
 def _train(
-    stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str, on_epoch: Callable[[Epoch], None]
-) -> tuple[Weights, dict[str, pa.Table]]:
+    stage: Stage,
+    corpus: Corpus,
+    upstream: Sequence[Weights],
+    device: str,
+    on_epoch: Callable[[Epoch], None],
+    checkpoints: Checkpoints | None,
+) -> StageResult:
+    started = time.perf_counter()
     recipe = RECIPES[stage.recipe]
     trained = train(
         recipe,
@@ -64,6 +76,7 @@ def _train(
         device=device,
         precision=stage.precision,
         on_epoch=on_epoch,
+        checkpoints=checkpoints,
     )
     rows = [
         {
@@ -76,18 +89,19 @@ def _train(
         }
         for epoch in trained.history
     ]
-    return trained.weights, {"history": pa.Table.from_pylist(rows)}
+    seconds = max(time.perf_counter() - started, sum(epoch.seconds for epoch in trained.history))
+    return StageResult(trained.weights, {"history": pa.Table.from_pylist(rows)}, seconds)
 
 
-def _evaluate(
-    stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str, _: Callable[[Epoch], None]
-) -> tuple[Weights, dict[str, pa.Table]]:
+def _evaluate(stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str) -> StageResult:
+    started = time.perf_counter()
     recipe = RECIPES[stage.recipe]
     network = trained_network(recipe, recipe.parameters(**stage.parameters), corpus, upstream, device)  # type: ignore[arg-type]
     test = Examples(corpus, stage.fold, "test", device)
     with autocast(device, stage.precision):
         probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()
-    return {}, {"predictions": _predictions(corpus, test, probabilities)}
+    tables = {"predictions": _predictions(corpus, test, probabilities)}
+    return StageResult({}, tables, time.perf_counter() - started)
 
 
 def _predictions(corpus: Corpus, test: Examples, probabilities: np.ndarray) -> pa.Table:

@@ -5,23 +5,27 @@ A stage is complete when its `stage.json` is there; that file is written last an
 
 import json
 import platform
-import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.fs
 import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
 from data.errors import UserError
+from data.folder import Folder, reason
+from model.checkpoint import Checkpoint, Epoch
 from model.recipe import Weights
 from orchestrator.plan import Stage
 from orchestrator.stages import StageResult
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class StoreError(UserError):
@@ -35,34 +39,19 @@ class Store:
         """Name a store; nothing is created before something is written.
 
         Raises:
-            StoreError: the location is no path or URI that is understood.
+            UserError: the location is no path or URI that is understood.
         """
-        text = str(location)
-        try:
-            if "://" in text:
-                self._fs, self._root = pyarrow.fs.FileSystem.from_uri(text)
-            else:
-                self._fs, self._root = pyarrow.fs.LocalFileSystem(), str(Path(text).absolute())
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise StoreError(f"Storage {text} is no folder or URI that can be used: {error}.") from None
-        self.location = text
+        self.root = Folder(location)
 
     @property
-    def folder(self) -> Path:
-        """The store as a folder of this machine.
-
-        Raises:
-            StoreError: it is a bucket.
-        """
-        if not isinstance(self._fs, pyarrow.fs.LocalFileSystem):
-            raise StoreError(f"Storage {self.location} is no folder of this machine, which this command needs.")
-        return Path(self._root)
+    def location(self) -> str:
+        """Where it is, for people."""
+        return str(self.root)
 
     def completed(self, keys: Iterable[str]) -> set[str]:
         """Those of these stages whose results are here."""
-        keys = list(keys)
-        infos = self._fs.get_file_info([self._path(key, "stage.json") for key in keys])
-        return {key for key, info in zip(keys, infos, strict=True) if info.type == pyarrow.fs.FileType.File}
+        paths = {_path(key, "stage.json"): key for key in keys}
+        return {paths[path] for path in self.root.present(paths)}
 
     def write_stage(self, stage: Stage, result: StageResult) -> None:
         """Keep the result of a stage; until this returns, the stage counts as not done.
@@ -78,12 +67,14 @@ class Store:
         }
         if result.weights:
             weights = safetensors.numpy.save(dict(result.weights))
-            self._write_bytes(self._path(stage.key, "weights.safetensors"), weights)
+            self._write(_path(stage.key, "weights.safetensors"), weights)
         for name, table in result.tables.items():
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink, compression="zstd")
-            self._write_bytes(self._path(stage.key, f"{name}.parquet"), sink.getvalue())
-        self._write_bytes(self._path(stage.key, "stage.json"), json.dumps(record, indent=2).encode())
+            self._write(_path(stage.key, f"{name}.parquet"), sink.getvalue())
+        self._write(_path(stage.key, "stage.json"), json.dumps(record, indent=2).encode())
+        with suppress(OSError):
+            self.root.delete(_path(stage.key, CHECKPOINT))
 
     def read_weights(self, key: str) -> Weights:
         """Weights of a completed stage.
@@ -91,9 +82,9 @@ class Store:
         Raises:
             StoreError: they are missing or damaged.
         """
-        path = self._path(key, "weights.safetensors")
+        path = _path(key, "weights.safetensors")
         try:
-            return dict(safetensors.numpy.load(self._read_bytes(path)))
+            return dict(safetensors.numpy.load(self.root.read(path)))
         except (OSError, safetensors.SafetensorError) as error:
             raise self._damaged(key, path, error) from None
 
@@ -103,9 +94,9 @@ class Store:
         Raises:
             StoreError: it is missing or damaged.
         """
-        path = self._path(key, f"{name}.parquet")
+        path = _path(key, f"{name}.parquet")
         try:
-            return pq.read_table(pa.BufferReader(self._read_bytes(path)))
+            return pq.read_table(pa.BufferReader(self.root.read(path)))
         except (OSError, pa.ArrowException) as error:
             raise self._damaged(key, path, error) from None
 
@@ -115,23 +106,41 @@ class Store:
         Raises:
             StoreError: it is missing or damaged.
         """
-        path = self._path(key, "stage.json")
+        path = _path(key, "stage.json")
         try:
-            record: dict[str, Any] = json.loads(self._read_bytes(path))
+            record: dict[str, Any] = json.loads(self.root.read(path))
         except (OSError, ValueError) as error:
             raise self._damaged(key, path, error) from None
         return record
 
+    def write_checkpoint(self, key: str, checkpoint: Checkpoint) -> None:
+        """Keep where the training of a stage stands, until the stage is done.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        about = {"device": checkpoint.device, "history": [asdict(epoch) for epoch in checkpoint.history]}
+        arrays = {**checkpoint.arrays, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+        self._write(_path(key, CHECKPOINT), safetensors.numpy.save(arrays))
+
+    def read_checkpoint(self, key: str) -> Checkpoint | None:
+        """Where the training of a stage stands; None if there is no checkpoint, or none that can be read."""
+        try:
+            arrays = safetensors.numpy.load(self.root.read(_path(key, CHECKPOINT)))
+            about = json.loads(arrays.pop("about").tobytes())
+            return Checkpoint(arrays, tuple(Epoch(**epoch) for epoch in about["history"]), about["device"])
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError):
+            return None
+
     def stage_keys(self) -> list[str]:
         """All completed stages."""
-        folder = pyarrow.fs.FileSelector(f"{self._root}/stages", allow_not_found=True)
-        return sorted(self.completed(info.base_name for info in self._fs.get_file_info(folder)))
+        return sorted(self.completed((self.root / "stages").names()))
 
     def write_failure(self, key: str, text: str) -> str:
         """Keep the traceback of a failed stage, and return where."""
-        path = f"{self._root}/failures/{key}.txt"
-        self._write_bytes(path, text.encode())
-        return path
+        path = f"failures/{key}.txt"
+        self._write(path, text.encode())
+        return f"{self.root}/{path}"
 
     def write_experiment(self, name: str, description: dict[str, Any]) -> None:
         """Keep what an experiment asked for, so that its report can be made at any time.
@@ -139,7 +148,7 @@ class Store:
         Raises:
             StoreError: the store cannot be written.
         """
-        self._write_bytes(f"{self._root}/experiments/{name}.json", json.dumps(description, indent=2).encode())
+        self._write(f"experiments/{name}.json", json.dumps(description, indent=2).encode())
 
     def read_experiment(self, name: str) -> dict[str, Any]:
         """What an experiment asked for when it last ran.
@@ -147,14 +156,14 @@ class Store:
         Raises:
             StoreError: there is none of that name.
         """
-        path = f"{self._root}/experiments/{name}.json"
+        path = f"experiments/{name}.json"
         try:
-            description: dict[str, Any] = json.loads(self._read_bytes(path))
+            description: dict[str, Any] = json.loads(self.root.read(path))
         except FileNotFoundError:
             known = ", ".join(self.experiments()) or "none yet"
             raise StoreError(f"Storage {self.location} holds no experiment '{name}' (it holds: {known}).") from None
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path} is damaged ({error}); run the experiment again.") from None
+            raise StoreError(f"{self.root}/{path} is damaged ({error}); run the experiment again.") from None
         return description
 
     def write_search(self, name: str, record: dict[str, Any]) -> None:
@@ -163,7 +172,7 @@ class Store:
         Raises:
             StoreError: the store cannot be written.
         """
-        self._write_bytes(f"{self._root}/searches/{name}.json", json.dumps(record, indent=2).encode())
+        self._write(f"searches/{name}.json", json.dumps(record, indent=2).encode())
 
     def read_search(self, name: str) -> dict[str, Any] | None:
         """How far a search is, or None if there is none of that name.
@@ -171,19 +180,18 @@ class Store:
         Raises:
             StoreError: its record is damaged.
         """
-        path = f"{self._root}/searches/{name}.json"
+        path = f"searches/{name}.json"
         try:
-            record: dict[str, Any] = json.loads(self._read_bytes(path))
+            record: dict[str, Any] = json.loads(self.root.read(path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path} is damaged ({error}); delete it and search again.") from None
+            raise StoreError(f"{self.root}/{path} is damaged ({error}); delete it and search again.") from None
         return record
 
     def searches(self) -> list[str]:
         """Names of the searches that were begun."""
-        folder = pyarrow.fs.FileSelector(f"{self._root}/searches", allow_not_found=True)
-        return sorted(info.base_name.removesuffix(".json") for info in self._fs.get_file_info(folder))
+        return self._documents("searches")
 
     def write_report(self, name: str, files: Mapping[str, bytes], identity: str) -> None:
         """Keep the files of an experiment's report, by relative path.
@@ -195,12 +203,12 @@ class Store:
             StoreError: the store cannot be written.
         """
         for path, content in {**files, "identity": identity.encode()}.items():
-            self._write_bytes(f"{self._root}/reports/{name}/{path}", content)
+            self._write(f"reports/{name}/{path}", content)
 
     def report_identity(self, name: str) -> str | None:
         """Which report of an experiment is kept here."""
         try:
-            return self._read_bytes(f"{self._root}/reports/{name}/identity").decode()
+            return self.root.read(f"reports/{name}/identity").decode()
         except OSError:
             return None
 
@@ -210,42 +218,23 @@ class Store:
 
     def experiments(self) -> list[str]:
         """Names of the experiments that ran."""
-        folder = pyarrow.fs.FileSelector(f"{self._root}/experiments", allow_not_found=True)
-        return sorted(info.base_name.removesuffix(".json") for info in self._fs.get_file_info(folder))
+        return self._documents("experiments")
 
-    def _path(self, key: str, file: str) -> str:
-        return f"{self._root}/stages/{key}/{file}"
+    def _documents(self, folder: str) -> list[str]:
+        names = (self.root / folder).names()
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
 
-    def _write_bytes(self, path: str, content: bytes | pa.Buffer) -> None:
-        """Write a whole file or none: readers never see a part of it."""
-        local = isinstance(self._fs, pyarrow.fs.LocalFileSystem)
-        target = f"{path}.{uuid.uuid4().hex}.partial" if local else path
+    def _write(self, path: str, content: bytes | pa.Buffer) -> None:
         try:
-            if local:
-                self._fs.create_dir(str(Path(path).parent), recursive=True)
-            with self._fs.open_output_stream(target) as stream:
-                stream.write(content)
-            if local:
-                self._fs.move(target, path)
+            self.root.write(path, content)
         except OSError as error:
-            if local and Path(target).is_file():
-                Path(target).unlink()
             raise StoreError(
-                f"{path} cannot be written ({_reason(error)}); make room there, or choose another --storage."
+                f"{self.root}/{path} cannot be written ({reason(error)}); make room there, or choose another --storage."
             ) from None
 
-    def _read_bytes(self, path: str) -> bytes:
-        with self._fs.open_input_stream(path) as stream:
-            content: bytes = stream.read()
-        return content
-
     def _damaged(self, key: str, path: str, error: Exception) -> StoreError:
-        return StoreError(f"{path} is damaged ({_reason(error)}); delete the folder {key} and run again.")
+        return StoreError(f"{self.root}/{path} is damaged ({reason(error)}); delete the folder {key} and run again.")
 
 
-def _reason(error: Exception) -> str:
-    """What the system said, without the calls it went through."""
-    import os
-
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if number else str(error).splitlines()[0]
+def _path(key: str, file: str) -> str:
+    return f"stages/{key}/{file}"

@@ -192,7 +192,7 @@ def take_best(configuration: Configuration, name: str) -> Configuration:
         known = store.searches()
         hint = nearest(name, known) if known else "make one with ifmmin search."
         raise SearchError(f"Storage {store.location} holds no search '{name}'; {hint}")
-    record = SearchRecord.from_json(content, store.location)
+    record = SearchRecord.from_json(content, configuration.storage)
     if record.best is None:
         raise SearchError(f"No trial of search '{name}' has visited all folds yet; continue it with --resume.")
     settings = {**record.configuration.parameters, **record.best.settings}

@@ -1,3 +1,4 @@
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from data.corpus import (
     write_corpus,
 )
 from data.errors import CorpusError
+from data.folder import Folder
 from tests.small import make_corpus
 
 
@@ -160,11 +162,19 @@ def test_features_that_changed_since_the_import_are_noticed(tmp_path: Path) -> N
         verify_corpus(open_corpus(tmp_path / "small"))
 
 
-def test_a_corpus_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_corpus_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = replace(make_corpus(), about={"not": object()})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         write_corpus(broken, tmp_path / "corpora" / "small")
-    assert list((tmp_path / "corpora").iterdir()) == []
+
+    def write(*_: object) -> None:  # of the header, which comes last
+        raise OSError(errno.ENOSPC, "write")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "write", write)
+        with pytest.raises(CorpusError, match="No space left on device"):
+            write_corpus(make_corpus(), tmp_path / "corpora" / "small")
+    assert not (tmp_path / "corpora" / "small").exists()
     write_corpus(make_corpus(), tmp_path / "corpora" / "small")
     with pytest.raises(CorpusError, match="exists already"):
         write_corpus(make_corpus(), tmp_path / "corpora" / "small")

@@ -1,6 +1,8 @@
 """What every system must do; a system is tested by being registered."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ import torch
 from data.batches import Examples
 from data.conditions import ALL_CONDITIONS
 from data.corpus import Corpus, Sequences
+from model.checkpoint import Checkpoint, Epoch
 from model.evaluation import predict
 from model.parameters import TrainingParameters
 from model.recipe import Network, Recipe, Shape, System, Weights
 from model.systems import RECIPES, SYSTEMS
-from model.training import Epoch, Trained, train, trained_network
+from model.training import Trained, train, trained_network
 from tests.small import DIMENSIONS, make_corpus
 
 CORPUS = make_corpus(utterances=96)
@@ -36,7 +39,36 @@ def parameters_of(recipe: Recipe, **settings: float) -> TrainingParameters:
     return recipe.parameters(**{name: value for name, value in tiny.items() if name in known})  # type: ignore[arg-type]
 
 
-def train_system(system: System, corpus: Corpus, **settings: float) -> TrainedSystem:
+class BreakingOff:
+    """Checkpoints in memory; the first training ends once one is kept."""
+
+    def __init__(self) -> None:
+        self.kept: Checkpoint | None = None
+
+    def load(self) -> Checkpoint | None:
+        return self.kept
+
+    def due(self) -> bool:
+        return self.kept is None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self.kept = checkpoint
+        raise InterruptedError
+
+
+def train_twice(*arguments: Any, **keywords: Any) -> Trained:
+    """Train until the first epoch has been kept, and then from there."""
+    checkpoints = BreakingOff()
+    with pytest.raises(InterruptedError):
+        train(*arguments, **keywords, checkpoints=checkpoints)
+    assert checkpoints.kept is not None
+    assert len(checkpoints.kept.history) == 1
+    return train(*arguments, **keywords, checkpoints=checkpoints)
+
+
+def train_system(
+    system: System, corpus: Corpus, *, train: Callable[..., Trained] = train, **settings: float
+) -> TrainedSystem:
     """All stages of a system on the first fold."""
     trained: dict[str, list[Trained]] = {}
     stage = ""
@@ -82,6 +114,14 @@ def test_the_same_seed_gives_the_same_bits(system: System, briefly: TrainedSyste
     again = train_system(system, CORPUS, epochs=2)
     for first, second in zip(briefly.weights, again.weights, strict=True):
         assert all(np.array_equal(second[name], value) for name, value in first.items())
+
+
+def test_training_that_is_broken_off_goes_on_to_the_same_bits(system: System, briefly: TrainedSystem) -> None:
+    resumed = train_system(system, CORPUS, train=train_twice, epochs=2)
+    for first, second in zip(briefly.weights, resumed.weights, strict=True):
+        assert all(np.array_equal(second[name], value) for name, value in first.items())
+    for before, after in zip(briefly.histories, resumed.histories, strict=True):
+        assert [replace(epoch, seconds=0) for epoch in after] == [replace(epoch, seconds=0) for epoch in before]
 
 
 def test_saved_and_loaded_it_predicts_the_same_bits(system: System, briefly: TrainedSystem) -> None:

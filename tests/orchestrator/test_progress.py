@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from model.training import Epoch
+from model.checkpoint import Epoch
 from orchestrator.configuration import load_configuration
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Display

@@ -21,7 +21,7 @@ from tests.orchestrator.conftest import run_in_this_process
 @pytest.fixture(scope="module")
 def compared(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """IF-MMIN and a baseline, of which one run is not complete."""
-    store = Store(shutil.copytree(finished_experiment.store.folder, tmp_path_factory.mktemp("compared") / "store"))
+    store = Store(shutil.copytree(finished_experiment.store.location, tmp_path_factory.mktemp("compared") / "store"))
     changes = {
         "systems": ["fusion", "if-mmin"],
         "parameters": {"epochs": 2},
@@ -160,6 +160,6 @@ def test_a_report_is_kept_with_what_it_is_a_report_of(tmp_path: Path) -> None:
     assert store.report_identity("demo") is None
     store.write_report("demo", {"report.html": b"page", "figures/one.png": b"figure"}, "abc")
     assert store.report_identity("demo") == "abc"
-    folder = store.folder / "reports" / "demo"
+    folder = Path(store.location) / "reports" / "demo"
     assert str(folder / "report.html") == store.report_location("demo")
     assert (folder / "figures" / "one.png").read_bytes() == b"figure"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.corpus import Corpus, Sequences
-from model.training import Epoch
+from model.checkpoint import Epoch
 from orchestrator.configuration import Configuration, load_configuration
 from orchestrator.plan import Plan, Stage, make_plan
 from orchestrator.scheduler import Failure, Outcome, run_plan
@@ -29,6 +29,9 @@ class Record:
         self.epochs: dict[str, list[int]] = {}
         self._on_finished = on_finished
 
+    def began(self, cluster: str) -> None:
+        assert "CPU" in cluster
+
     def started(self, stage: Stage) -> None:
         self.events.append(("started", stage.key))
 
@@ -39,6 +42,10 @@ class Record:
         assert seconds > 0
         self.events.append(("finished", stage.key))
         self._on_finished(stage)
+
+    def retried(self, stage: Stage, why: str) -> None:
+        assert why
+        self.events.append(("retried", stage.key))
 
     def failed(self, stage: Stage, failure: Failure) -> None:
         assert failure.reason

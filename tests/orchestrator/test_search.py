@@ -15,11 +15,11 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from data.corpus import Fold
+from orchestrator.cluster import ray_session
 from orchestrator.configuration import Compute, Configuration, load_configuration
 from orchestrator.desk import Desk
 from orchestrator.experiment import Experiment
 from orchestrator.plan import make_plan
-from orchestrator.scheduler import Mailbox, ray_session
 from orchestrator.search_report import search_files, trials_table
 from orchestrator.search_tracking import NUMBER, SearchTracker
 from orchestrator.stages import execute
@@ -35,6 +35,7 @@ from orchestrator.trials import (
     take_best,
     with_trial,
 )
+from orchestrator.workers import Workers
 from tests.orchestrator.test_command import call, completed, start
 from tests.small import make_corpus
 
@@ -184,8 +185,9 @@ def test_stages_asked_for_at_once_are_run_once_and_no_test_set_is_read(tmp_path:
     corpus, store = replace(CORPUS, folds=folds), Store(tmp_path)
     plan = make_plan(configure(folds="1"), corpus)
     (run,) = plan.runs
-    desk_arguments = [ray.put(corpus), ray.put(store), Mailbox.remote()]  # type: ignore[attr-defined]
-    desk = Desk.remote(configure(seeds="0-1"), corpus, desk_arguments, store)  # type: ignore[attr-defined]
+    configuration = configure(seeds="0-1")
+    workers = Workers.start(corpus, store, configuration.compute)
+    desk = Desk.remote(configuration, workers.corpus, workers, store)  # type: ignore[attr-defined]
 
     asked = [{"lambda2": value, "moment_order": 5} for value in (1.0, 10.0, 10.0)]
     scores = ray.get([desk.validate.remote(settings, 1) for settings in asked])

@@ -4,6 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.errors import UserError
+from model.checkpoint import Checkpoint, Epoch
 from orchestrator.configuration import load_configuration
 from orchestrator.plan import Stage, make_plan
 from orchestrator.stages import StageResult
@@ -38,6 +40,23 @@ def test_what_is_written_is_read_again(tmp_path: Path, stage: Stage, result: Sta
     assert store.read_table(stage.key, "history").equals(result.tables["history"])
     assert store.read_record(stage.key)["seconds"] == 1.5
     assert Stage(**{**store.read_record(stage.key)["stage"], "upstream": ()}) == stage
+
+
+def test_a_checkpoint_is_kept_until_its_stage_is_done(tmp_path: Path, stage: Stage, result: StageResult) -> None:
+    store, arrays = Store(tmp_path), {"network/w": np.ones((2, 2), np.float32), "optimizer/0/step": np.array(3.0)}
+    checkpoint = Checkpoint(arrays, (Epoch(1, 1e-3, {"total": 0.5}, 0.25, 1 / 3, 2.0),), "cpu")
+    assert store.read_checkpoint(stage.key) is None
+    store.write_checkpoint(stage.key, checkpoint)
+    assert store.completed([stage.key]) == set()
+    read = store.read_checkpoint(stage.key)
+    assert read is not None
+    assert (read.history, read.device) == (checkpoint.history, "cpu")
+    assert all(read.arrays[name].tobytes() == value.tobytes() for name, value in arrays.items())
+    (file,) = tmp_path.rglob("checkpoint*")
+    file.write_bytes(file.read_bytes()[:-5])
+    assert store.read_checkpoint(stage.key) is None
+    store.write_stage(stage, result)
+    assert not list(tmp_path.rglob("checkpoint*"))
 
 
 def test_a_uri_names_the_same_store(tmp_path: Path, stage: Stage, result: StageResult) -> None:
@@ -88,10 +107,10 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, stage: Stage, r
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("location", ["file/store", "gopher://x/y"])
+@pytest.mark.parametrize("location", ["file/store", "gopher://x/y", "s3://key:secret@bucket/store"])
 def test_a_store_that_cannot_be_is_refused_when_the_experiment_is_recorded(tmp_path: Path, location: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="torage"):
+    with pytest.raises(UserError, match="torage"):
         Store(location if "://" in location else tmp_path / location).write_experiment("demo", {})
 
 

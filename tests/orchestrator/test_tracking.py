@@ -162,7 +162,7 @@ def test_what_a_crash_left_half_written_is_written_anew(client: MlflowClient, fi
 def test_an_interrupted_experiment_is_killed_and_an_incomplete_one_failed_until_it_is_complete(
     client: MlflowClient, finished_experiment: Experiment, tmp_path: Path
 ) -> None:
-    store = Store(shutil.copytree(finished_experiment.store.folder, tmp_path / "store"))
+    store = Store(shutil.copytree(finished_experiment.store.location, tmp_path / "store"))
     configuration = load_configuration(
         "demo", {"name": "late", "parameters": {"epochs": 2}, "folds": 1, "seeds": "0-1"}
     )

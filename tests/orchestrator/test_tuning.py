@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import ray
 
+from orchestrator.cluster import ray_session
 from orchestrator.configuration import Compute, Range, Search
-from orchestrator.scheduler import ray_session
 from orchestrator.trials import Trial
 from orchestrator.tuning import Task, prepare_environment, run_trials
 

@@ -1,0 +1,174 @@
+"""A folder of this machine or of a bucket: the little that corpora and results need of one, the same for both."""
+
+import os
+import textwrap
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+
+from data.errors import UserError
+
+_LOCAL = LocalFileSystem()
+
+
+class FolderError(UserError):
+    """A folder or bucket cannot be named or reached."""
+
+
+class Folder:
+    """Files below one path or URI, named by paths relative to it. Holds no state but where it is, so it travels between
+    processes; what a bucket wants to know of its user is taken from the environment of each."""
+
+    def __init__(self, location: "str | Path | Folder", *below: str) -> None:
+        """Name a folder; nothing is created before something is written.
+
+        Raises:
+            FolderError: the location is no path or URI that is understood, or holds a password.
+        """
+        if isinstance(location, Folder):
+            fs, path, shown = location._fs, location._path, location._shown
+        else:
+            fs, path, shown = _resolve(str(location))
+        self._fs: FileSystem = fs
+        self._path: str = "/".join([path, *below])
+        self._shown: str = "/".join([shown, *below])
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(self, name)
+
+    def __str__(self) -> str:
+        """The location for people, without the options of a URI."""
+        return self._shown
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a path of this machine (which may yet be shared with others)."""
+        return isinstance(self._fs, LocalFileSystem)
+
+    def names(self) -> list[str]:
+        """What lies directly in it, sorted; nothing if it is not there.
+
+        Raises:
+            FolderError: it cannot be read.
+        """
+        with self._told():
+            found = self._fs.get_file_info(FileSelector(self._path, allow_not_found=True))
+        return sorted(info.base_name for info in found)
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Those of these files that are there.
+
+        Raises:
+            FolderError: the folder cannot be read.
+        """
+        names = list(names)
+        with self._told():
+            infos = self._fs.get_file_info([f"{self._path}/{name}" for name in names])
+        return {name for name, info in zip(names, infos, strict=True) if info.type == FileType.File}
+
+    def read(self, name: str) -> bytes:
+        """All of a file.
+
+        Raises:
+            OSError: it is missing, or cannot be read.
+        """
+        with self._fs.open_input_stream(f"{self._path}/{name}") as stream:
+            content: bytes = stream.read()
+        return content
+
+    def map(self, name: str) -> pa.NativeFile:
+        """A file to read from at any position; where it can be, its memory is the file's, and nothing is read yet.
+
+        Raises:
+            OSError: it is missing, or cannot be read.
+        """
+        path = f"{self._path}/{name}"
+        return pa.memory_map(path) if self.local else self._fs.open_input_file(path)
+
+    def write(self, name: str, content: bytes | pa.Buffer) -> None:
+        """Write a whole file or none: readers never see a part of it.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written.
+        """
+        with self.create(name) as stream:
+            stream.write(content)
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[pa.NativeFile]:
+        """A stream into a file that is there, whole, once the context ends.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written.
+        """
+        path = f"{self._path}/{name}"
+        if not self.local:
+            with self._fs.open_output_stream(path) as stream:
+                yield stream
+            return
+        partial = f"{path}.{uuid.uuid4().hex}.partial"
+        try:
+            self._fs.create_dir(str(Path(path).parent), recursive=True)
+            with self._fs.open_output_stream(partial) as stream:
+                yield stream
+            self._fs.move(partial, path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        if self.present([name]):
+            self._fs.delete_file(f"{self._path}/{name}")
+
+    def delete_all(self) -> None:
+        """Delete the folder with all that is in it, if it is there.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        if self._fs.get_file_info(self._path).type == FileType.Directory:
+            self._fs.delete_dir(self._path)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FolderError(f"{self} cannot be read ({reason(error)}).") from None
+
+
+def reason(error: Exception) -> str:
+    """What the system said, without the calls it went through."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else textwrap.shorten(str(error).splitlines()[0], 240)
+
+
+def _resolve(location: str) -> tuple[FileSystem, str, str]:
+    """File system, path on it, and how to call it."""
+    if "://" not in location:
+        return _LOCAL, str(Path(location).absolute()), location
+    parts = urlsplit(location)
+    shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}".rstrip("/")
+    if parts.username or parts.password:
+        raise FolderError(
+            f"Storage {shown} is given with a user or password, which would be seen by others; leave them to the "
+            "environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS)."
+        )
+    try:
+        fs, path = pyarrow.fs.FileSystem.from_uri(location)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FolderError(f"Storage {shown} is no folder or URI that can be used: {reason(error)}.") from None
+    return fs, path.rstrip("/"), shown
+
+
+Location = str | Path | Folder

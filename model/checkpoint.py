@@ -1,0 +1,99 @@
+"""Where the training of a stage stands after an epoch: enough to go on in another process and come to the same bits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.recipe import Network
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to: a row of a stage's history.
+
+    Attributes:
+        epoch: 1-based.
+        losses: means over the training utterances, `total` and every unweighted term.
+        validation_wa, validation_ua: from 0 to 1, all selection conditions pooled.
+        seconds: how long it took, validation included.
+    """
+
+    epoch: int
+    learning_rate: float
+    losses: Mapping[str, float]
+    validation_wa: float
+    validation_ua: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that the epochs to come depend on.
+
+    Attributes:
+        arrays: by name; see `capture`.
+        history: of the epochs so far.
+        device: kind of device; the generators of one kind cannot go on on another.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    history: tuple[Epoch, ...]
+    device: str
+
+
+class Checkpoints(Protocol):
+    """Where the checkpoints of one stage are kept."""
+
+    def load(self) -> Checkpoint | None:
+        """The last one, if there is one."""
+
+    def due(self) -> bool:
+        """Whether it is time to keep another one."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep this one instead of the one before."""
+
+
+def capture(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    generators: Sequence[torch.Generator],
+    best: Mapping[str, torch.Tensor],
+    history: Sequence[Epoch],
+) -> Checkpoint:
+    """A copy of where a training stands: `network/…`, `best/…`, `optimizer/…` (moments) and `generator/…` (states)."""
+    arrays = {f"network/{name}": value for name, value in network.state_dict().items()}
+    arrays |= {f"best/{name}": value for name, value in best.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        arrays |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+    arrays |= {f"generator/{index}": generator.get_state() for index, generator in enumerate(generators)}
+    device = next(network.parameters()).device.type
+    copies = {name: np.array(value.detach().cpu().numpy()) for name, value in arrays.items()}
+    return Checkpoint(copies, tuple(history), device)
+
+
+def restore(
+    checkpoint: Checkpoint,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    generators: Sequence[torch.Generator],
+) -> dict[str, torch.Tensor]:
+    """Set network, optimizer and generators to a checkpoint's state; returns the best weights so far."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimizer": {}, "generator": {}}
+    device = next(network.parameters()).device
+    for key, value in checkpoint.arrays.items():
+        part, _, name = key.partition("/")
+        parts[part][name] = torch.from_numpy(np.array(value)).to("cpu" if part == "generator" else device)
+    network.load_state_dict(parts["network"])
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in parts["optimizer"].items():
+        index, _, name = key.partition("/")
+        states.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    for name, state in parts["generator"].items():
+        generators[int(name)].set_state(state)
+    return parts["best"]
