@@ -118,6 +118,29 @@ def report(
     show_report(experiment, storage, output, against or [])
 
 
+@app.command(epilog="Example: ifmmin status paper --storage s3://bucket/ifmmin")
+def status(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment that runs or ran.")],
+    storage: Storage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far an experiment is, from any machine that sees its store, and why stages failed."""
+    from orchestrator.status import show_status
+
+    show_status(experiment, storage, as_json)
+
+
+@app.command(epilog="Example: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 ifmmin track paper")
+def track(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment that ran, or of a search.")],
+    storage: Storage = None,
+) -> None:
+    """Write to MLflow what it lacks of an experiment in the store: all of it, if it is a new one."""
+    from orchestrator.reporting import track as track_in_mlflow
+
+    track_in_mlflow(experiment, storage)
+
+
 @app.command(epilog="Example: ifmmin systems")
 def systems(as_json: AsJson = False) -> None:
     """List the systems, and the hyper-parameters that --set changes."""

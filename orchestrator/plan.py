@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.conditions import Condition
@@ -95,8 +96,18 @@ class Plan:
     def systems(self) -> tuple[str, ...]:
         return tuple(self.parameters)
 
+    @cached_property
+    def system_of(self) -> Mapping[str, str]:
+        """The system of each stage by key; of those that share one, the first."""
+        return {key: run.system for run in reversed(self.runs) for key in run.stages.values()}
+
     def runs_of(self, system: str) -> list[Run]:
         return [run for run in self.runs if run.system == system]
+
+    def describe(self, key: str) -> str:
+        """A stage as people call it."""
+        stage = self.stages[key]
+        return f"{self.system_of[key]}, fold {stage.fold}, seed {stage.seed}, {stage.name}"
 
 
 def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:

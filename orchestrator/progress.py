@@ -23,10 +23,7 @@ class Display:
 
     def __init__(self, console: Console, title: str, plan: Plan, to_run: list[Stage], pace: Pace) -> None:
         self._console, self._title, self._pace = console, title, pace
-        self._systems: dict[str, str] = {}
-        for run in plan.runs:
-            for key in run.stages.values():
-                self._systems.setdefault(key, run.system)
+        self._plan = plan
         self._total, self._reused = len(to_run), len(plan.stages) - len(to_run)
         self._left = {stage.key: stage for stage in to_run}
         self._running: dict[str, Epoch | None] = {}
@@ -44,8 +41,8 @@ class Display:
     ) -> None:
         self._live.stop()
 
-    def began(self, cluster: str) -> None:
-        self._console.print(f"On {cluster}.", highlight=False)
+    def cluster(self, description: str) -> None:
+        self._console.print(f"On {description}.", highlight=False)
 
     def started(self, stage: Stage) -> None:
         if stage.key in self._left:
@@ -64,12 +61,12 @@ class Display:
         self._forget(stage)
 
     def retried(self, stage: Stage, why: str) -> None:
-        self._console.print(f"[yellow]again[/] {self.describe(stage)}: {why}", highlight=False)
+        self._console.print(f"[yellow]again[/] {self._plan.describe(stage.key)}: {why}", highlight=False)
 
     def failed(self, stage: Stage, failure: Failure) -> None:
         self._failed += 1
         self._forget(stage)
-        self._console.print(f"[red]failed[/] {self.describe(stage)}: {failure.reason}", highlight=False)
+        self._console.print(f"[red]failed[/] {self._plan.describe(stage.key)}: {failure.reason}", highlight=False)
 
     def skipped(self, stage: Stage) -> None:
         self._skipped += 1
@@ -81,10 +78,6 @@ class Display:
         elif time.monotonic() - self._last_line > LINE_EVERY_S:
             self._last_line = time.monotonic()
             self._console.print(self._summary(), highlight=False, soft_wrap=True)
-
-    def describe(self, stage: Stage) -> str:
-        """A stage as people call it."""
-        return f"{self._systems[stage.key]}, fold {stage.fold}, seed {stage.seed}, {stage.name}"
 
     def _forget(self, stage: Stage) -> None:
         self._left.pop(stage.key, None)
@@ -116,7 +109,7 @@ class Display:
         for key, epoch in sorted(self._running.items(), key=lambda item: self._order(item[0])):
             stage = self._left[key]
             rows.add_row(
-                Text(self._systems[key], style="bold"),
+                Text(self._plan.system_of[key], style="bold"),
                 f"fold {stage.fold}",
                 f"seed {stage.seed}",
                 stage.name,

@@ -1,4 +1,4 @@
-"""What `plan`, `report` and `systems` print."""
+"""What `plan`, `report`, `track` and `systems` do."""
 
 import json
 import os
@@ -16,10 +16,13 @@ from orchestrator.configuration import STORAGE, Configuration, ConfigurationErro
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, stages_to_run
 from orchestrator.report import Report
-from orchestrator.results import load_results
-from orchestrator.store import StoreError
+from orchestrator.results import Results, load_results
+from orchestrator.search_report import search_files
+from orchestrator.search_tracking import SearchTracker
+from orchestrator.store import Store, StoreError
 from orchestrator.timing import earlier_pace, in_words
 from orchestrator.tracking import Tracker
+from orchestrator.trials import SearchRecord
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
@@ -36,10 +39,8 @@ def show_report(name: str, storage: str | None, output: str, against: Sequence[s
     if output not in FORMATS:
         raise ConfigurationError(f"There is no format '{output}'; {nearest(output, FORMATS)}")
     experiment = Experiment.recorded(name, storage or STORAGE)
-    results = load_results(experiment.plan, experiment.store)
-    if results is None:
-        raise StoreError(f"No run of experiment '{name}' is complete yet; run it first.")
-    report = Report(experiment, results, against)
+    report = Report(experiment, _results(experiment), against)
+    results = report.results
     if output == "table":
         console = Console()
         show_table(console, report)
@@ -59,6 +60,34 @@ def show_report(name: str, storage: str | None, output: str, against: Sequence[s
     else:
         write = {"markdown": table_formats.markdown, "latex": table_formats.latex}[output]
         typer.echo(write(report.summary, report.comparison))
+
+
+def track(name: str, storage: str | None) -> None:
+    """Write to MLflow what it lacks of an experiment or a search that is in the store.
+
+    Raises:
+        UserError: there is none of that name, nothing of it is complete, or MLflow cannot be reached.
+    """
+    console, store = Console(highlight=False), Store(storage or STORAGE)
+    with console.status("writing to MLflow"):
+        content = store.read_search(name)
+        if content is not None:
+            record = SearchRecord.from_json(content, storage or STORAGE)
+            SearchTracker(Experiment.of(record.configuration), record).finish(record, search_files(record))
+            written = f"{len(record.trials)} trials"
+        else:
+            experiment = Experiment.recorded(name, storage or STORAGE)
+            report = Report(experiment, _results(experiment))
+            Tracker(experiment).finish(report)
+            written = f"{len(report.results.runs)} runs"
+    console.print(f"MLflow has {written} of {name}: ifmmin ui {name}")
+
+
+def _results(experiment: Experiment) -> Results:
+    results = load_results(experiment.plan, experiment.store)
+    if results is None:
+        raise StoreError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
+    return results
 
 
 def show_plan(configuration: Configuration, as_json: bool) -> None:

@@ -17,34 +17,38 @@ from orchestrator.report import Report
 from orchestrator.reporting import show_table
 from orchestrator.results import load_results
 from orchestrator.scheduler import Failure, Outcome, run_plan
+from orchestrator.status import StatusKeeper
 from orchestrator.timing import earlier_pace, in_words
 from orchestrator.tracking import Tracker
 
 
 class _Watcher:
-    """Shows on the display what happens to stages, and tells MLflow of every run that is complete."""
+    """Shows on the display and keeps in the store what happens to stages, and tells MLflow of every complete run."""
 
-    def __init__(self, display: Display, tracker: Tracker, plan: Plan) -> None:
-        self._display, self._tracker = display, tracker
+    def __init__(self, display: Display, status: StatusKeeper, tracker: Tracker, plan: Plan) -> None:
+        self._display, self._status, self._tracker = display, status, tracker
         self._runs: dict[str, list[Run]] = {}
         for run in plan.runs:
             self._runs.setdefault(run.evaluation, []).append(run)
         self._tracking = True
 
-    def began(self, cluster: str) -> None:
-        self._display.began(cluster)
+    def cluster(self, description: str) -> None:
+        self._display.cluster(description)
 
     def started(self, stage: Stage) -> None:
         self._display.started(stage)
+        self._status.started(stage)
 
     def retried(self, stage: Stage, why: str) -> None:
         self._display.retried(stage, why)
 
     def epoch(self, stage: Stage, epoch: Epoch) -> None:
         self._display.epoch(stage, epoch)
+        self._status.epoch(stage, epoch)
 
     def finished(self, stage: Stage, seconds: float) -> None:
         self._display.finished(stage, seconds)
+        self._status.finished(stage)
         for run in self._runs.get(stage.key, []) if self._tracking else []:
             try:
                 self._tracker.record_run(run)
@@ -53,12 +57,14 @@ class _Watcher:
 
     def failed(self, stage: Stage, failure: Failure) -> None:
         self._display.failed(stage, failure)
+        self._status.failed(stage, failure)
 
     def skipped(self, stage: Stage) -> None:
         self._display.skipped(stage)
 
     def tick(self) -> None:
         self._display.tick()
+        self._status.tick()
 
 
 def run_experiment(configuration: Configuration) -> int:
@@ -70,10 +76,11 @@ def run_experiment(configuration: Configuration) -> int:
     experiment.record()
     plan, store = experiment.plan, experiment.store
     to_run = stages_to_run(plan, store.completed(plan.stages))
-    tracker = Tracker(experiment)
+    tracker, status = Tracker(experiment), StatusKeeper(store, configuration.name)
     try:
         with Display(console, configuration.name, plan, to_run, earlier_pace(plan, store)) as display:
-            outcome = run_plan(plan, experiment.corpus, store, configuration.compute, _Watcher(display, tracker, plan))
+            watcher = _Watcher(display, status, tracker, plan)
+            outcome = run_plan(plan, experiment.corpus, store, configuration.compute, watcher)
     except KeyboardInterrupt:
         with suppress(UserError):
             tracker.interrupt()
@@ -82,14 +89,16 @@ def run_experiment(configuration: Configuration) -> int:
             f"Interrupted after {done} of {len(to_run)} stages; the same command goes on from there.", highlight=False
         )
         return 128 + signal.SIGINT
+    finally:
+        status.end()
     results = load_results(plan, store)
     if results is None:
         console.print("No run is complete yet.")
-        _print_outcome(console, experiment, display, outcome, len(to_run), time.monotonic() - started)
+        _print_outcome(console, experiment, outcome, len(to_run), time.monotonic() - started)
         return 1
     report = Report(experiment, results)
     show_table(console, report)
-    _print_outcome(console, experiment, display, outcome, len(to_run), time.monotonic() - started)
+    _print_outcome(console, experiment, outcome, len(to_run), time.monotonic() - started)
     with console.status("writing the report"):
         if store.report_identity(configuration.name) != report.identity:
             store.write_report(configuration.name, report.files(), report.identity)
@@ -99,18 +108,15 @@ def run_experiment(configuration: Configuration) -> int:
     return 1 if outcome.failed or outcome.skipped else 0
 
 
-def _print_outcome(
-    console: Console, experiment: Experiment, display: Display, outcome: Outcome, asked: int, seconds: float
-) -> None:
+def _print_outcome(console: Console, experiment: Experiment, outcome: Outcome, asked: int, seconds: float) -> None:
     reused = len(experiment.plan.stages) - asked
     parts = [f"{len(outcome.done)} stages run", f"{reused} from the store"]
     if outcome.failed:
         parts.append(f"{len(outcome.failed)} failed, {len(outcome.skipped)} skipped because of that")
     console.print(f"{', '.join(parts)}, in {in_words(seconds)}. Results: {experiment.store.location}", highlight=False)
     for key, failure in outcome.failed.items():
-        stage = experiment.plan.stages[key]
         console.print(
-            f"[red]failed[/] {display.describe(stage)}: {failure.reason} (traceback: {failure.traceback})",
+            f"[red]failed[/] {experiment.plan.describe(key)}: {failure.reason} (traceback: {failure.traceback})",
             highlight=False,
             soft_wrap=True,
         )

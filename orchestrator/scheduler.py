@@ -1,6 +1,7 @@
 """Runs the stages of a plan on Ray. It knows stages, keys and resources, and nothing of models or metrics."""
 
 import re
+import time
 import traceback
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from orchestrator.plan import Plan, Stage, stages_to_run
 from orchestrator.store import Store, StoreError
 from orchestrator.workers import Message, Workers
 
+LOOK_EVERY_S = 5.0
 LOOKAHEAD = 4
 """Stages handed to Ray for each one that can run: enough that whole runs follow one another without a gap, few enough
 that early runs are finished before late ones start."""
@@ -43,8 +45,8 @@ class Outcome:
 class Listener(Protocol):
     """Told on the driver what happens to stages."""
 
-    def began(self, cluster: str) -> None:
-        """Ray is ready; `cluster` says what it has."""
+    def cluster(self, description: str) -> None:
+        """What Ray has to compute with, at the beginning and when that changes."""
 
     def started(self, stage: Stage) -> None: ...
     def retried(self, stage: Stage, why: str) -> None: ...
@@ -88,12 +90,14 @@ class _Session:
         self.running: dict[Any, Stage] = {}
         self.shares: dict[str, float] = {}
         self.begun: set[str] = set()
+        self.again: set[str] = set()
+        self.looked, self.described, self.window = -LOOK_EVERY_S, "", 0
         self.weights: dict[str, Any] = {}
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
-        self.listener.began(describe_cluster())
         while True:
+            self._look_around()
             self._submit()
             if not self.running:
                 return self.outcome
@@ -106,8 +110,7 @@ class _Session:
             self.listener.tick()
 
     def _submit(self) -> None:
-        window = self._window()
-        while self.waiting and len(self.running) < window:
+        while self.waiting and len(self.running) < self.window:
             stage = self.waiting.popleft()
             # A stage that is not among those to run is in the store, where the worker reads it.
             upstream = [self.weights.get(key, key) for key in stage.upstream]
@@ -117,19 +120,26 @@ class _Session:
                 continue
             weights, seconds = self.workers.submit(stage, *upstream)
             self.running[seconds] = stage
-            if self.users_left[stage.key]:
+            if self.users_left[stage.key] or stage.key in self.again:
                 self.weights[stage.key] = weights
 
-    def _window(self) -> int:
-        """How many stages Ray may hold; where the cluster has room for more than are asked for, no more than those."""
+    def _look_around(self) -> None:
+        """See, now and then, what the cluster has by now."""
+        if time.monotonic() - self.looked < LOOK_EVERY_S:
+            return
+        self.looked = time.monotonic()
         count, possible = slots(self.compute), slots(self.compute.model_copy(update={"workers": None}))
-        return LOOKAHEAD * count if count == possible else count
+        # Where the cluster has room for more stages than are asked for, Ray must not hold more than those.
+        self.window = LOOKAHEAD * count if count == possible else count
+        if (description := describe_cluster()) != self.described:
+            self.described = description
+            self.listener.cluster(description)
 
     def _release(self, keys: tuple[str, ...]) -> None:
         """Let Ray forget weights that no further stage will ask for."""
         for key in keys:
             self.users_left[key] -= 1
-            if not self.users_left[key]:
+            if not self.users_left[key] and key not in self.again:
                 self.weights.pop(key, None)
 
     def _deliver(self, messages: list[Message]) -> None:
@@ -149,6 +159,9 @@ class _Session:
         except RayError as error:
             if self._upstream_failed(stage):
                 self._skip(stage)
+                return
+            if len(self.store.completed(stage.upstream)) < len(stage.upstream):
+                self._wait_again(stage)
                 return
             cause = error.cause if isinstance(error, RayTaskError) else error
             if isinstance(cause, StoreError | FolderError):
@@ -171,18 +184,22 @@ class _Session:
             self.listener.finished(stage, seconds)
 
     def _submit_again(self, stage: Stage, error: Exception) -> bool:
-        """Give a stage that ran out of GPU memory more of it, if there is more. Its upstream is in the store by now."""
+        """Give a stage that ran out of GPU memory more of it, if there is more. Its upstream is in the store."""
         share = self.workers.larger_share(self.shares.get(stage.key, self.workers.share(stage)), error)
         if share is None:
             return False
         self.shares[stage.key] = share
         self.begun.discard(stage.key)
         weights, seconds = self.workers.submit(stage, *stage.upstream, share=share)
-        self.running[seconds] = stage
-        if stage.key in self.weights:
-            self.weights[stage.key] = weights
+        self.running[seconds], self.weights[stage.key] = stage, weights
+        self.again.add(stage.key)
         self.listener.retried(stage, f"out of GPU memory, now with {share:g} of a GPU")
         return True
+
+    def _wait_again(self, stage: Stage) -> None:
+        """Submit a stage once more whose error was that of its upstream, which has been submitted once more."""
+        self.again.add(stage.key)
+        self.waiting = deque(sorted([stage, *self.waiting], key=lambda item: self.position[item.key]))
 
     def _upstream_failed(self, stage: Stage) -> bool:
         return any(key in self.outcome.failed or key in self.outcome.skipped for key in stage.upstream)

@@ -158,7 +158,7 @@ def parallel_coordinates(record: SearchRecord, trials: Sequence[Trial]) -> Drawi
             linewidth=2.6 if best else 1.3,
             zorder=3 if best else 2,
         )
-    panel.set_xticks(range(len(columns)), [f"{name}\n{low:g} to {high:.4g}" for name, _, low, high, _ in columns])
+    panel.set_xticks(range(len(columns)), [f"{name}\n{low:.4g} to {high:.4g}" for name, _, low, high, _ in columns])
     panel.set_yticks([])
     panel.grid(axis="x")
     caption = (

@@ -166,6 +166,22 @@ class Store:
             raise StoreError(f"{self.root}/{path} is damaged ({error}); run the experiment again.") from None
         return description
 
+    def write_status(self, name: str, status: dict[str, Any]) -> None:
+        """Keep how far the driver of an experiment is.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._write(f"status/{name}.json", json.dumps(status).encode())
+
+    def read_status(self, name: str) -> dict[str, Any] | None:
+        """How far the driver of an experiment was when it last wrote that, or None if it has not yet."""
+        try:
+            status: dict[str, Any] = json.loads(self.root.read(f"status/{name}.json"))
+        except (OSError, ValueError):
+            return None
+        return status
+
     def write_search(self, name: str, record: dict[str, Any]) -> None:
         """Keep how far a search is.
 

@@ -37,7 +37,7 @@ def test_the_terminal_shows_running_stages_a_line_each_and_what_is_left(plan: Pl
     # left: 6 of 10 epochs of 3 s here, 10 of 2 s and 10 of 3 s on the other fold, one stage at a time
     assert "demo: 1 of 6 stages done, 1 running, 0 s so far, about 1 min 8 s left" in output.getvalue()
     assert "if-mmin  fold 1  seed 0  train  epoch 4/10  validation UA 65.4%" in lines
-    assert display.describe(evaluate) == "if-mmin, fold 1, seed 0, evaluate"
+    assert plan.describe(evaluate.key) == "if-mmin, fold 1, seed 0, evaluate"
 
 
 def test_a_failure_is_told_at_once_also_without_a_terminal(plan: Plan) -> None:

@@ -3,17 +3,22 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import ray
+import torch
 
 from data.corpus import Corpus, Sequences
 from model.checkpoint import Epoch
-from orchestrator.configuration import Configuration, load_configuration
+from orchestrator import scheduler
+from orchestrator.configuration import Compute, Configuration, load_configuration
 from orchestrator.plan import Plan, Stage, make_plan
 from orchestrator.scheduler import Failure, Outcome, run_plan
 from orchestrator.stages import execute
 from orchestrator.store import Store, StoreError
+from orchestrator.workers import Workers
 from tests.small import make_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -29,8 +34,8 @@ class Record:
         self.epochs: dict[str, list[int]] = {}
         self._on_finished = on_finished
 
-    def began(self, cluster: str) -> None:
-        assert "CPU" in cluster
+    def cluster(self, description: str) -> None:
+        assert "CPU" in description
 
     def started(self, stage: Stage) -> None:
         self.events.append(("started", stage.key))
@@ -166,3 +171,39 @@ def test_results_that_cannot_be_kept_end_the_run_in_one_sentence(tmp_path: Path)
     plan = make_plan(configure(1, folds="1"), CORPUS)
     with pytest.raises(StoreError, match="cannot be written"):
         run(plan, Store(tmp_path), 1)
+
+
+@ray.remote(num_cpus=0)
+def starve() -> tuple[None, None]:
+    raise torch.OutOfMemoryError
+
+
+class Starved(Workers):
+    """Workers that believe in a GPU, on all of which a stage is done and on less of it is not."""
+
+    @classmethod
+    def start(cls, *arguments: Any) -> Workers:
+        return cls(**{**vars(Workers.start(*arguments)), "device": "cuda"})
+
+    def submit(self, stage: Stage, *upstream: Any, share: float | None = None) -> tuple[Any, Any]:
+        if (share or self.share(stage)) < 1:
+            return tuple(starve.options(num_returns=2).remote())
+        return Workers(**{**vars(self), "device": "cpu"}).submit(stage, *upstream, share=0)
+
+
+@pytest.mark.slow
+def test_a_stage_that_is_out_of_gpu_memory_gets_more_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, listener = make_plan(configure(1, folds="1"), CORPUS), Record()
+    monkeypatch.setattr(scheduler, "Workers", Starved)
+    assert sorted(run(plan, Store(tmp_path), 1, listener=listener).done) == sorted(plan.stages)
+    retried = [key for event, key in listener.events if event == "retried"]
+    pretrain, train, evaluate = plan.runs[0].stages.values()
+    assert [retried.count(key) for key in (pretrain, train, evaluate)] == [2, 2, 4]  # from 1/4 and 1/10 to the whole
+
+
+def test_only_what_lacks_gpu_memory_gets_more_of_it() -> None:
+    workers = Workers(None, None, None, Compute(), "cuda")
+    assert workers.larger_share(0.25, torch.OutOfMemoryError()) == 0.5
+    assert workers.larger_share(0.6, torch.OutOfMemoryError()) == 1
+    assert workers.larger_share(1.0, torch.OutOfMemoryError()) is None
+    assert workers.larger_share(0.25, ValueError()) is None

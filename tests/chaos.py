@@ -1,0 +1,187 @@
+"""Kills workers, nodes and drivers of an experiment at random times; nobody must be able to tell from what comes out.
+
+`python -m tests.chaos --kills 20` is the long form; `make test` has a short one. Linux only: it reads /proc.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from data.catalogue import folder_for
+from data.corpus import write_corpus
+from orchestrator.experiment import Experiment
+from orchestrator.plan import Plan
+from orchestrator.store import Store
+from tests.small import make_corpus
+
+CONFIGURATION = """
+corpus: small
+systems: [mmin, if-mmin]
+seeds: {seeds}
+parameters: {{epochs: {epochs}}}
+compute: {{checkpoint_s: 0, retries: 100}}
+"""
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[Cluster]:
+    """Real raylets on this machine, of one CPU each."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        for _ in range(nodes - 1):
+            cluster.add_node(num_cpus=1)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+class Driver:
+    """`ifmmin run` of one configuration in a working folder, on a cluster or on this machine alone; begun as often as
+    need be."""
+
+    def __init__(self, folder: Path, *, epochs: int, seeds: str, cluster: Cluster | None = None) -> None:
+        self.folder, self.cluster = folder, cluster
+        folder.mkdir(parents=True, exist_ok=True)
+        write_corpus(make_corpus(), folder_for("small", folder / "ifmmin-store"))
+        (folder / "chaos.yaml").write_text(CONFIGURATION.format(epochs=epochs, seeds=seeds))
+        self.begin()
+
+    def begin(self) -> None:
+        address = self.cluster.address if self.cluster else "local"
+        with (self.folder / "driver.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator", "run", "chaos.yaml"],
+                cwd=self.folder,
+                env={**os.environ, "RAY_ADDRESS": address, "COLUMNS": "120"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def finish(self) -> None:
+        """Wait for the end, which must be a good one."""
+        assert self.process.wait(timeout=1800) == 0, self.said()
+
+    def said(self) -> str:
+        return (self.folder / "driver.log").read_text()
+
+    def completed(self) -> dict[str, int]:
+        """When each completed stage was written."""
+        files = (self.folder / "ifmmin-store" / "stages").glob("*/stage.json")
+        return {file.parent.name: file.stat().st_mtime_ns for file in files}
+
+    def experiment(self) -> Experiment:
+        return Experiment.recorded("chaos", str(self.folder / "ifmmin-store"))
+
+    def table(self) -> str:
+        return (self.folder / "ifmmin-store" / "reports" / "chaos" / "table.csv").read_text()
+
+
+def bits(plan: Plan, store: Store) -> dict[str, object]:
+    """The weights or predictions of every stage, so that any difference shows."""
+    found: dict[str, object] = {}
+    for key, stage in plan.stages.items():
+        if stage.action == "train":
+            found[key] = {name: weights.tobytes() for name, weights in sorted(store.read_weights(key).items())}
+        else:
+            found[key] = store.read_table(key, "predictions").to_pydict()
+    return found
+
+
+def disturb(driver: Driver, kills: list[str], wait: tuple[float, float], seed: int = 0) -> None:
+    """Kill these, one after the other, until the experiment ends; no stage that was complete may be written again.
+
+    Args:
+        kills: each `worker`, `node` or `driver`.
+        wait: shortest and longest time before each, in seconds.
+    """
+    draw, known = random.Random(seed), driver.completed()
+    assert driver.cluster is not None
+    for kind in kills:
+        time.sleep(draw.uniform(*wait))
+        assert driver.process.poll() is None, f"it ended before it could be disturbed:\n{driver.said()}"
+        {"worker": kill_worker, "node": kill_node, "driver": kill_driver}[kind](driver, draw)
+        now = driver.completed()
+        assert known.items() <= now.items(), "a completed stage was written again"
+        known = now
+        print(f"killed a {kind} when {len(now)} stages were complete", flush=True)
+    driver.finish()
+    assert known.items() <= driver.completed().items(), "a completed stage was written again"
+
+
+def kill_worker(driver: Driver, draw: random.Random) -> None:
+    """One that computes a stage; wait for one, if need be."""
+    assert driver.cluster is not None
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        raylets = {
+            info.process.pid for node in driver.cluster.list_all_nodes() for info in node.all_processes["raylet"]
+        }
+        workers = [pid for pid, parent, title in processes() if parent in raylets and "ray::run_stage" in title]
+        if workers:
+            os.kill(draw.choice(workers), signal.SIGKILL)
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing is computed:\n{driver.said()}")
+
+
+def kill_node(driver: Driver, draw: random.Random) -> None:
+    """One beside the head, and add another."""
+    assert driver.cluster is not None
+    others = [node for node in driver.cluster.list_all_nodes() if not node.is_head()]
+    driver.cluster.remove_node(draw.choice(others), allow_graceful=False)
+    driver.cluster.add_node(num_cpus=1)
+
+
+def kill_driver(driver: Driver, _: random.Random) -> None:
+    """And begin again."""
+    driver.process.kill()
+    driver.process.wait()
+    driver.begin()
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Number, parent and title of every process of this machine."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                yield int(folder.name), parent, (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:  # it has ended
+                continue
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seeds", default="0-2")
+    parser.add_argument("--longest", type=float, default=20.0, help="seconds between two kills, at most")
+    arguments = parser.parse_args()
+    kills = [("worker", "node", "driver")[index % 3] for index in range(arguments.kills)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        quiet = Driver(folder / "quiet", epochs=arguments.epochs, seeds=arguments.seeds)
+        quiet.finish()
+        with cluster_of(3) as cluster:
+            driver = Driver(folder / "disturbed", epochs=arguments.epochs, seeds=arguments.seeds, cluster=cluster)
+            disturb(driver, kills, (2.0, arguments.longest))
+        calm, wild = quiet.experiment(), driver.experiment()
+        assert bits(wild.plan, wild.store) == bits(calm.plan, calm.store), "the results differ"
+        assert driver.table() == quiet.table(), "the tables differ"
+        print("\n".join(line for line in driver.said().splitlines() if line.startswith(("again", "On "))))
+        print(f"killed: {dict(Counter(kills))}; the table and all {len(wild.plan.stages)} stages have the same bits")
+
+
+if __name__ == "__main__":
+    main()
