@@ -15,6 +15,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from data.errors import UserError
 
 _LOCAL = LocalFileSystem()
+_MANY = 20
 
 
 class FolderError(UserError):
@@ -67,10 +68,13 @@ class Folder:
         Raises:
             FolderError: the folder cannot be read.
         """
-        names = list(names)
+        paths = {f"{self._path}/{name}": name for name in names}
         with self._told():
-            infos = self._fs.get_file_info([f"{self._path}/{name}" for name in names])
-        return {name for name, info in zip(names, infos, strict=True) if info.type == FileType.File}
+            if self.local or len(paths) < _MANY:
+                infos = self._fs.get_file_info(list(paths))
+            else:  # a bucket is asked for each file in turn, but lists a thousand at once
+                infos = self._fs.get_file_info(FileSelector(self._path, allow_not_found=True, recursive=True))
+        return {paths[info.path] for info in infos if info.type == FileType.File and info.path in paths}
 
     def read(self, name: str) -> bytes:
         """All of a file.

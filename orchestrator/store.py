@@ -50,8 +50,8 @@ class Store:
 
     def completed(self, keys: Iterable[str]) -> set[str]:
         """Those of these stages whose results are here."""
-        paths = {_path(key, "stage.json"): key for key in keys}
-        return {paths[path] for path in self.root.present(paths)}
+        present = (self.root / "stages").present(f"{key}/stage.json" for key in keys)
+        return {path.removesuffix("/stage.json") for path in present}
 
     def write_stage(self, stage: Stage, result: StageResult) -> None:
         """Keep the result of a stage; until this returns, the stage counts as not done.
