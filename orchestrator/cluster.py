@@ -2,11 +2,14 @@
 
 import logging
 import os
+import socket
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private.utils import read_ray_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.errors import UserError
@@ -26,7 +29,7 @@ def ray_session(compute: Compute) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Failures are told by the driver, once; Ray would print them again for every stage that depended on one.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"address": _address(), "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         try:
             ray.init(num_cpus=compute.workers or os.cpu_count(), include_dashboard=False, **options)
@@ -34,13 +37,36 @@ def ray_session(compute: Compute) -> Iterator[None]:
             ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"The Ray cluster cannot be joined ({str(error).splitlines()[0]}); RAY_ADDRESS=local runs on this machine "
-            "alone."
+            f"The Ray cluster cannot be joined ({textwrap.shorten(str(error), 200)}); RAY_ADDRESS=local runs on this "
+            "machine alone."
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _address() -> str | None:
+    """What to join, None if that is for Ray to find out. Its own patience with machines that are gone is minutes.
+
+    Raises:
+        UserError: nothing answers where RAY_ADDRESS says.
+    """
+    given = os.environ.get("RAY_ADDRESS")
+    address = given or read_ray_address() or ""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "://" in address:
+        return given
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        if given:
+            raise UserError(
+                f"No Ray cluster answers at {given}, which RAY_ADDRESS names ({error}); RAY_ADDRESS=local runs on this "
+                "machine alone."
+            ) from error
+        return "local"  # the cluster that was started here once has ended
+    return address
 
 
 def describe_cluster() -> str:

@@ -60,6 +60,7 @@ _METRICS_AT_ONCE, _PARAMETERS_AT_ONCE, _PARAMETER_LENGTH = 1000, 100, 6000
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # MLflow's own patience with a server that does not answer is many minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -271,8 +272,10 @@ def tracking_uri() -> str:
 
 
 def connect() -> "MlflowClient":
+    from mlflow.store.db import utils
     from mlflow.tracking import MlflowClient
 
+    utils.MAX_RETRY_COUNT = 3  # MLflow's own patience with a database that does not answer is many minutes, too
     return MlflowClient()
 
 

@@ -1,4 +1,12 @@
 import os
 
+from hypothesis import settings
+
 # One thread, as in the stages themselves: tests that share the machine's cores would else wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Not on a cluster that happens to run on this machine.
+os.environ["RAY_ADDRESS"] = "local"
+
+# A pause of a busy machine is no error.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")

@@ -1,5 +1,6 @@
 """A store in a bucket, on a server that speaks S3."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationW
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedMotoServer]:
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -63,7 +65,7 @@ def test_an_experiment_in_a_bucket_comes_to_the_same_bits(server: ThreadedMotoSe
 
 @pytest.mark.usefixtures("server")
 def test_many_files_of_a_bucket_are_found_as_few_are() -> None:
-    folder = Folder("s3://emotions/ifmmin")
+    folder = Folder("s3://emotions/many")
     assert folder.present(f"{number}/x" for number in range(30)) == set()
     for number in range(0, 30, 7):
         folder.write(f"{number}/x", b"")
