@@ -118,12 +118,19 @@ class Folder:
             return
         partial = f"{path}.{uuid.uuid4().hex}.partial"
         try:
-            self._fs.create_dir(str(Path(path).parent), recursive=True)
-            with self._fs.open_output_stream(partial) as stream:
+            with self._open_local(partial) as stream:
                 yield stream
             self._fs.move(partial, path)
-        finally:
+        except BaseException:
             Path(partial).unlink(missing_ok=True)
+            raise
+
+    def _open_local(self, path: str) -> pa.NativeFile:
+        try:
+            return self._fs.open_output_stream(path)
+        except FileNotFoundError:
+            self._fs.create_dir(path.rpartition("/")[0], recursive=True)
+            return self._fs.open_output_stream(path)
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there.

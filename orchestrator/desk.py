@@ -6,20 +6,20 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from data.corpus import Corpus
 from orchestrator.configuration import Configuration
 from orchestrator.plan import Stage, make_plan
-from orchestrator.store import Store
 from orchestrator.trials import Settings, runs_of_fold, trained_stages, with_settings
-from orchestrator.workers import Workers
+from orchestrator.workers import Workers, context_behind
 
 
 @ray.remote(num_cpus=0)
 class Desk:
     """An actor that holds no CPU. Its stages run outside the placement groups of trials, which hold none either."""
 
-    def __init__(self, configuration: Configuration, corpus: Corpus, workers: Workers, store: Store) -> None:
-        self._configuration, self._corpus, self._workers, self._store = configuration, corpus, workers, store
+    def __init__(self, configuration: Configuration, workers: Workers) -> None:
+        self._configuration, self._workers = configuration, workers
+        context = context_behind(workers.context)
+        self._corpus, self._store = context.corpus, context.store
         self._running: dict[str, asyncio.Task[None]] = {}
         self._computed: list[str] = []
 

@@ -22,7 +22,7 @@ from orchestrator.timing import earlier_pace, in_words
 from orchestrator.tracking import Tracker
 
 
-class _Watcher:
+class Watcher:
     """Shows on the display and keeps in the store what happens to stages, and tells MLflow of every complete run."""
 
     def __init__(self, display: Display, status: StatusKeeper, tracker: Tracker, plan: Plan) -> None:
@@ -79,7 +79,7 @@ def run_experiment(configuration: Configuration) -> int:
     tracker, status = Tracker(experiment), StatusKeeper(store, configuration.name)
     try:
         with Display(console, configuration.name, plan, to_run, earlier_pace(plan, store)) as display:
-            watcher = _Watcher(display, status, tracker, plan)
+            watcher = Watcher(display, status, tracker, plan)
             outcome = run_plan(plan, experiment.corpus, store, configuration.compute, watcher)
     except KeyboardInterrupt:
         with suppress(UserError):

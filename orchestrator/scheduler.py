@@ -15,9 +15,10 @@ from data.folder import FolderError
 from model.checkpoint import Epoch
 from orchestrator.cluster import describe_cluster, ray_session, slots
 from orchestrator.configuration import Compute
+from orchestrator.mailbox import Message, collect
 from orchestrator.plan import Plan, Stage, stages_to_run
 from orchestrator.store import Store, StoreError
-from orchestrator.workers import Message, Workers
+from orchestrator.workers import Workers
 
 LOOK_EVERY_S = 5.0
 LOOKAHEAD = 4
@@ -104,7 +105,7 @@ class _Session:
             ready, _ = ray.wait(list(self.running), timeout=0.25)
             if ready:
                 ready, _ = ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
-            self._deliver(ray.get(self.workers.mailbox.collect.remote()))
+            self._deliver(collect(self.workers.mailbox))
             for reference in sorted(ready, key=lambda item: self.position[self.running[item].key]):
                 self._finish(self.running.pop(reference), reference)
             self.listener.tick()

@@ -56,7 +56,7 @@ def run_search(configuration: Configuration, resume: bool) -> int:
                 console.print(f"On {describe_cluster()}.", highlight=False)
                 workers = Workers.start(corpus, experiment.store, configuration.compute)
                 desk = Desk.options(scheduling_strategy=on_this_node()).remote(  # type: ignore[attr-defined]
-                    configuration, workers.corpus, workers, experiment.store
+                    configuration, workers
                 )
                 run_trials(task, desk, record.trials, slots(configuration.compute), keeper)
                 computed = len(ray.get(desk.computed.remote()))

@@ -128,7 +128,7 @@ def show_status(name: str, storage: str | None, as_json: bool) -> None:
     elif len(completed) == len(plan.stages):
         console.print(f"{done}; ifmmin report {name} shows what came out.")
     elif status.ended:
-        console.print(f"{done}, and nothing runs; the same ifmmin run goes on from there.")
+        console.print(f"{done}, and nothing runs; the same ifmmin run goes on from there.", soft_wrap=True)
     else:
         console.print(
             f"{done}; the driver has not been heard of for {in_words(status.silent_s)} and is taken to be gone; "

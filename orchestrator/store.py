@@ -60,7 +60,7 @@ class Store:
             StoreError: the disk is full, or the store cannot be written.
         """
         record = {
-            "stage": asdict(stage),
+            "stage": vars(stage),
             "seconds": result.seconds,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",

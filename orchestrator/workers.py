@@ -1,7 +1,9 @@
 """What Ray's workers do: compute a stage, tell the driver how it goes, keep the result in the store."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ray
@@ -9,31 +11,14 @@ import torch
 from ray.exceptions import RayTaskError
 
 from data.corpus import Corpus
-from model.checkpoint import Checkpoint, Epoch
+from model.checkpoint import Checkpoint
 from model.recipe import Weights
 from orchestrator.cluster import device_of, on_this_node
 from orchestrator.configuration import Compute
+from orchestrator.mailbox import Mailbox, report
 from orchestrator.plan import Stage
 from orchestrator.stages import execute
 from orchestrator.store import Store
-
-Message = tuple[str, Epoch | None]
-"""Key of a stage, and the epoch that has ended, or None when the stage begins."""
-
-
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class Mailbox:
-    """Holds what workers report until the driver collects it. What it held is lost if its process is killed."""
-
-    def __init__(self) -> None:
-        self._messages: list[Message] = []
-
-    def put(self, key: str, epoch: Epoch | None) -> None:
-        self._messages.append((key, epoch))
-
-    def collect(self) -> list[Message]:
-        messages, self._messages = self._messages, []
-        return messages
 
 
 class StoredCheckpoints:
@@ -54,26 +39,47 @@ class StoredCheckpoints:
         self._last = time.monotonic()
 
 
+@dataclass(frozen=True)
+class Context:
+    """What all stages need."""
+
+    corpus: Corpus
+    store: Store
+    mailbox: Any
+    compute: Compute
+
+
+@lru_cache(maxsize=1)
+def context_behind(reference: Any) -> Context:
+    """The context, which a process fetches once; the corpus stays in the node's shared memory."""
+    context: Context = ray.get(reference)
+    return context
+
+
 @ray.remote
-def run_stage(
-    stage: Stage, corpus: Corpus, store: Store, compute: Compute, device: str, mailbox: Any, *upstream: Weights | str
-) -> tuple[Weights, float]:
-    """Compute a stage and keep its result. An upstream stage comes as its weights, or as its key in the store.
+def run_stage(stage: Stage, references: Sequence[Any], device: str, *upstream: Weights | str) -> tuple[Weights, float]:
+    """Compute a stage and keep its result.
+
+    Args:
+        references: one, to the context; in a list, where Ray leaves it as it is.
+        upstream: each upstream stage as its weights, or as its key in the store.
 
     Ray calls this again when a worker or a node was lost, or with it the weights that it returned; what is in the store
     by then is not computed again.
     """
+    context = context_behind(references[0])
+    store = context.store
     if store.completed([stage.key]):
         weights = store.read_weights(stage.key) if stage.action == "train" else {}
         return weights, store.read_record(stage.key)["seconds"]
-    mailbox.put.remote(stage.key, None)
+    report(context.mailbox, stage.key, None)
     result = execute(
         stage,
-        corpus,
+        context.corpus,
         [store.read_weights(item) if isinstance(item, str) else item for item in upstream],
         device=device,
-        on_epoch=lambda epoch: mailbox.put.remote(stage.key, epoch),
-        checkpoints=StoredCheckpoints(store, stage.key, compute.checkpoint_s),
+        on_epoch=lambda epoch: report(context.mailbox, stage.key, epoch),
+        checkpoints=StoredCheckpoints(store, stage.key, context.compute.checkpoint_s),
     )
     store.write_stage(stage, result)
     return result.weights, result.seconds
@@ -83,8 +89,7 @@ def run_stage(
 class Workers:
     """Where stages are handed in, with what all of them need; it travels to actors."""
 
-    corpus: Any
-    store: Any
+    context: Any
     mailbox: Any
     compute: Compute
     device: str
@@ -92,8 +97,10 @@ class Workers:
     @classmethod
     def start(cls, corpus: Corpus, store: Store, compute: Compute) -> "Workers":
         """Lay the corpus into Ray's object store, once for all workers of a node, and open a mailbox."""
-        mailbox = Mailbox.options(scheduling_strategy=on_this_node()).remote()  # type: ignore[attr-defined]
-        return cls(ray.put(corpus), ray.put(store), mailbox, compute, device_of(compute))
+        mailbox = Mailbox.options(  # type: ignore[attr-defined]
+            scheduling_strategy=on_this_node(), enable_task_events=False
+        ).remote()
+        return cls(ray.put(Context(corpus, store, mailbox, compute)), mailbox, compute, device_of(compute))
 
     def submit(self, stage: Stage, *upstream: Any, share: float | None = None) -> tuple[Any, Any]:
         """References to the weights and seconds of a stage.
@@ -111,9 +118,8 @@ class Workers:
             # Not in the placement group of a trial, which holds nothing that a stage could take.
             "scheduling_strategy": "DEFAULT",
         }
-        weights, seconds = run_stage.options(**options).remote(
-            stage, self.corpus, self.store, self.compute, self.device, self.mailbox, *upstream
-        )
+        results: Any = run_stage.options(**options).remote(stage, [self.context], self.device, *upstream)
+        weights, seconds = results
         return weights, seconds
 
     def share(self, stage: Stage) -> float:

@@ -1,13 +1,12 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data.catalogue import folder_for
-from data.corpus import Corpus, compute_fingerprint, write_corpus
+from data.corpus import Corpus, write_corpus
 from orchestrator.configuration import load_configuration
 from orchestrator.experiment import Experiment
-from orchestrator.plan import Plan, make_plan
+from orchestrator.plan import Plan
 from orchestrator.stages import execute
 from orchestrator.store import Store
 from tests.small import make_corpus
@@ -24,14 +23,13 @@ def run_in_this_process(plan: Plan, corpus: Corpus, store: Store) -> None:
 @pytest.fixture(scope="session")
 def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """`demo` with two epochs on the three folds of a small corpus, all of it in a store. Tests only read it."""
-    small = make_corpus()
-    corpus = replace(small, fingerprint=compute_fingerprint(small))
-    folder: Path = tmp_path_factory.mktemp("finished") / "store"
-    configuration = load_configuration("demo", {"parameters": {"epochs": 2}, "folds": "1-3", "storage": str(folder)})
-    plan = make_plan(configuration, corpus)
-    store = Store(folder)
-    run_in_this_process(plan, corpus, store)
-    return Experiment(configuration, corpus, plan, store)
+    location = str(tmp_path_factory.mktemp("finished") / "store")
+    write_corpus(make_corpus(), folder_for("small", location))
+    settings = {"corpus": "small", "parameters": {"epochs": 2}, "folds": "1-3", "storage": location}
+    experiment = Experiment.of(load_configuration("demo", settings))
+    experiment.record()
+    run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
+    return experiment
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def table_of(output: str) -> list[str]:
 
 
 def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path) -> None:
-    process = start(folder, *RUN, "--set", "epochs=30")
+    process = start(folder, *RUN, "--set", "epochs=60")
     wait_for_stages(folder, 1)
     process.kill()
     process.communicate()
@@ -56,8 +56,8 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     killed = completed(folder)
     assert killed
 
-    process = start(folder, *RUN, "--set", "epochs=30")
-    wait_for_stages(folder, len(killed) + 2)
+    process = start(folder, *RUN, "--set", "epochs=60")
+    wait_for_stages(folder, len(killed) + 1)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -65,14 +65,14 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     assert "Traceback" not in errors
     interrupted = completed(folder)
 
-    status, output, errors = call(folder, *RUN, "--set", "epochs=30")
+    status, output, errors = call(folder, *RUN, "--set", "epochs=60")
     assert status == 0, errors
     finished = completed(folder)
     assert len(finished) == 9
     assert interrupted.items() <= finished.items()
     assert f"{9 - len(interrupted)} stages run, {len(interrupted)} from the store" in output
 
-    status, again, errors = call(folder, *RUN, "--set", "epochs=30")
+    status, again, errors = call(folder, *RUN, "--set", "epochs=60")
     assert status == 0, errors
     assert "0 stages run, 9 from the store" in again
     assert table_of(again) == table_of(output)
@@ -87,7 +87,7 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     assert {row["condition"] for row in tables["summary"]} == {"a", "v", "t", "av", "at", "vt", "average", "avt"}
 
     plan = json.loads(
-        call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=30", "--set", "lambda2=1", "--json")[1]
+        call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=60", "--set", "lambda2=1", "--json")[1]
     )
     assert [(row["stage"], row["in the store"], row["to run"]) for row in plan["stages"]] == [
         ("pretrain", 3, 0),

@@ -202,7 +202,7 @@ def test_a_stage_that_is_out_of_gpu_memory_gets_more_of_it(tmp_path: Path, monke
 
 
 def test_only_what_lacks_gpu_memory_gets_more_of_it() -> None:
-    workers = Workers(None, None, None, Compute(), "cuda")
+    workers = Workers(None, None, Compute(), "cuda")
     assert workers.larger_share(0.25, torch.OutOfMemoryError()) == 0.5
     assert workers.larger_share(0.6, torch.OutOfMemoryError()) == 1
     assert workers.larger_share(1.0, torch.OutOfMemoryError()) is None

@@ -187,7 +187,7 @@ def test_stages_asked_for_at_once_are_run_once_and_no_test_set_is_read(tmp_path:
     (run,) = plan.runs
     configuration = configure(seeds="0-1")
     workers = Workers.start(corpus, store, configuration.compute)
-    desk = Desk.remote(configuration, workers.corpus, workers, store)  # type: ignore[attr-defined]
+    desk = Desk.remote(configuration, workers)  # type: ignore[attr-defined]
 
     asked = [{"lambda2": value, "moment_order": 5} for value in (1.0, 10.0, 10.0)]
     scores = ray.get([desk.validate.remote(settings, 1) for settings in asked])

@@ -18,6 +18,7 @@ from orchestrator.configuration import load_configuration
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Run, make_plan
 from orchestrator.report import Report
+from orchestrator.reporting import track
 from orchestrator.results import load_results
 from orchestrator.store import Store
 from orchestrator.tracking import PARENT, Tracker, TrackingError, compared_runs
@@ -35,14 +36,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
 
 @pytest.fixture(scope="module")
 def tracked(client: MlflowClient, finished_experiment: Experiment) -> tuple[MlflowRun, list[MlflowRun]]:
-    """Parent and children of the finished experiment."""
-    finish(finished_experiment)
+    """Parent and children of the finished experiment, all written from its store."""
+    track("demo", finished_experiment.store.location)
     return tree(client, "demo")
 
 
 def with_changes(experiment: Experiment, **changes: object) -> Experiment:
     """The same experiment with other keys in its configuration, and the plan that follows."""
-    changes = {"parameters": {"epochs": 2}, "folds": "1-3", **changes}
+    changes = {"corpus": "small", "parameters": {"epochs": 2}, "folds": "1-3", **changes}
     configuration = load_configuration("demo", changes)
     plan = make_plan(configuration, experiment.corpus)
     return replace(experiment, configuration=configuration, plan=plan)

@@ -1,0 +1,97 @@
+"""What the plan and the scheduler cost: thousands of stages that only sleep, through the store and on real workers.
+
+    python -m tests.benchmarks.schedule [--stages 10000] [--sleep 0.05] [--workers 2]
+
+prints the time from the first stage's beginning to the last one's end beside the ideal, and the most memory the driver
+held.
+"""
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from data.catalogue import SHIPPED
+from data.corpus import open_corpus
+from data.folder import Folder
+from orchestrator import stages
+from orchestrator.configuration import load_configuration
+from orchestrator.plan import Stage, make_plan
+from orchestrator.progress import Display
+from orchestrator.scheduler import run_plan
+from orchestrator.stages import StageResult
+from orchestrator.store import Store
+from orchestrator.timing import Pace
+
+SLEEP = "BENCHMARK_SLEEP_S"
+
+
+def sleep_instead() -> None:
+    """Let this worker's stages do nothing."""
+
+    def execute(stage: Stage, *_: Any, **__: Any) -> StageResult:
+        seconds = float(os.environ[SLEEP])
+        time.sleep(seconds)
+        name = "history" if stage.action == "train" else "predictions"
+        return StageResult({"weight": np.zeros(4, np.float32)}, {name: pa.table({"epoch": [1]})}, seconds)
+
+    stages.execute = execute  # what the function that Ray ships looks up by name
+
+
+class Watched(Display):
+    """Remembers when the first stage began, and when the last one was known to have ended."""
+
+    began = ended = 0.0
+
+    def started(self, stage: Stage) -> None:
+        self.began = self.began or time.perf_counter()
+        super().started(stage)
+
+    def finished(self, stage: Stage, seconds: float) -> None:
+        self.ended = time.perf_counter()
+        super().finished(stage, seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stages", type=int, default=10_000)
+    parser.add_argument("--sleep", type=float, default=0.05)
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    os.environ[SLEEP] = str(asked.sleep)
+    hook = {"worker_process_setup_hook": f"{__spec__.name}.{sleep_instead.__name__}"}
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # where workers find the hook
+    os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": hook})
+
+    corpus = open_corpus(Folder(SHIPPED, "digits"))
+    seeds = list(range(asked.stages // (2 * len(corpus.folds))))  # a run of this system is two stages
+    settings = {"systems": ["fusion"], "seeds": seeds, "compute": {"workers": asked.workers}}
+    configuration = load_configuration("demo", settings)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        plan = make_plan(configuration, corpus)
+        planned = time.perf_counter()
+        display = Watched(Console(), "sleep", plan, list(plan.stages.values()), Pace())
+        with display:
+            outcome = run_plan(plan, corpus, Store(folder), configuration.compute, display)
+    count = len(plan.stages)
+    assert len(outcome.done) == count
+    ideal = count * asked.sleep / asked.workers
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    makespan = display.ended - display.began
+    print(f"{count} stages of {asked.sleep * 1000:g} ms on {asked.workers} workers:")
+    print(f"planned in {planned - started:.1f} s, Ray and its workers ready in {display.began - planned:.1f} s more")
+    print(f"run in {makespan:.1f} s, {makespan / ideal - 1:.1%} above the ideal of {ideal:.1f} s")
+    print(f"the driver held at most {memory:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()

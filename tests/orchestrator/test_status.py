@@ -1,0 +1,127 @@
+"""How far an experiment is, told from its store alone."""
+
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from data.catalogue import folder_for
+from data.corpus import write_corpus
+from data.errors import UserError
+from model.checkpoint import Epoch
+from orchestrator.configuration import load_configuration
+from orchestrator.experiment import Experiment
+from orchestrator.plan import Plan, Run, Stage
+from orchestrator.progress import Display
+from orchestrator.running import Watcher
+from orchestrator.scheduler import Failure
+from orchestrator.status import Status, StatusKeeper, show_status
+from orchestrator.timing import Pace
+from tests.orchestrator.conftest import run_in_this_process
+from tests.small import make_corpus
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    """Three folds with one epoch, of which the first is complete."""
+    storage = str(tmp_path / "store")
+    write_corpus(make_corpus(), folder_for("small", storage))
+    settings = {"corpus": "small", "parameters": {"epochs": 1}, "storage": storage}
+    experiment = Experiment.of(load_configuration("demo", settings))
+    experiment.record()
+    run_in_this_process(part_of(experiment.plan, experiment.plan.runs[0]), experiment.corpus, experiment.store)
+    return experiment
+
+
+def part_of(plan: Plan, run: Run) -> Plan:
+    return replace(plan, runs=(run,), stages={key: plan.stages[key] for key in run.stages.values()})
+
+
+def stages_of(experiment: Experiment, fold: int) -> list[Stage]:
+    return [stage for stage in experiment.plan.stages.values() if stage.fold == fold]
+
+
+def keeper_at_work(experiment: Experiment) -> StatusKeeper:
+    """It has seen fold 1 end, fold 2 fail and fold 3 begin."""
+    keeper = StatusKeeper(experiment.store, "demo")
+    for stage in stages_of(experiment, 1):
+        keeper.started(stage)
+        keeper.finished(stage)
+    failing, running = stages_of(experiment, 2)[0], stages_of(experiment, 3)[0]
+    keeper.started(failing)
+    keeper.failed(failing, Failure("DivergedError: the loss is nan", "failures/it.txt"))
+    keeper.started(running)
+    keeper.epoch(running, Epoch(1, 1e-3, {"total": 1.0}, 0.5, 0.5, 1.0))
+    return keeper
+
+
+def told(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    show_status("demo", experiment.store.location, as_json=True)
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+def test_what_is_done_runs_and_failed_is_told(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    keeper_at_work(experiment).tick()
+    status = told(experiment, capsys)
+    assert status["systems"] == [{"system": "if-mmin", "stages": 9, "done": 3, "running": 1, "failed": 1, "left": 4}]
+    assert status["running"] == {stages_of(experiment, 3)[0].key: 1}
+    assert status["alive"]
+    show_status("demo", experiment.store.location, as_json=False)
+    shown = capsys.readouterr().out
+    assert "running: if-mmin, fold 3, seed 0, pretrain, epoch 1 of 1" in shown
+    assert "failed: if-mmin, fold 2, seed 0, pretrain: DivergedError: the loss is nan" in shown.replace("\n", " ")
+    assert "failures/it.txt" in shown
+    assert "3 of 9 stages are done; the driver was heard of" in shown
+
+
+def test_a_driver_that_ended_runs_nothing(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    keeper_at_work(experiment).end()
+    status = told(experiment, capsys)
+    assert (status["running"], status["alive"], len(status["failed"])) == ({}, False, 1)
+    show_status("demo", experiment.store.location, as_json=False)
+    assert "nothing runs; the same ifmmin run goes on from there" in capsys.readouterr().out
+
+
+def test_a_driver_that_was_killed_is_taken_to_be_gone(
+    experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard = (datetime.now(UTC) - timedelta(minutes=5)).isoformat(timespec="seconds")
+    running = {stages_of(experiment, 3)[0].key: 1}
+    experiment.store.write_status("demo", asdict(Status(heard, ended=False, running=running, failed={})))
+    show_status("demo", experiment.store.location, as_json=False)
+    shown = capsys.readouterr().out
+    assert "running:" not in shown
+    assert "has not been heard of for 5 min" in shown
+
+
+def test_an_experiment_that_is_complete_points_to_its_report(
+    finished_experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_status("demo", finished_experiment.store.location, as_json=False)
+    assert "9 of 9 stages are done; ifmmin report demo" in capsys.readouterr().out
+
+
+class Gone:
+    """A tracker whose server does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def record_run(self, _: Run) -> None:
+        self.asked += 1
+        raise UserError("no answer")
+
+
+def test_a_tracking_server_that_goes_away_does_not_stop_the_computing(experiment: Experiment) -> None:
+    tracker, plan = Gone(), experiment.plan
+    with Display(Console(quiet=True), "demo", plan, list(plan.stages.values()), Pace()) as display:
+        watcher = Watcher(display, StatusKeeper(experiment.store, "demo"), tracker, plan)  # type: ignore[arg-type]
+        for stage in plan.stages.values():
+            watcher.started(stage)
+            watcher.finished(stage, 1.0)
+    assert tracker.asked == 1
