@@ -59,11 +59,12 @@ class Driver:
 
     def begin(self) -> None:
         address = self.cluster.address if self.cluster else "local"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
         with (self.folder / "driver.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator", "run", "chaos.yaml"],
                 cwd=self.folder,
-                env={**os.environ, "RAY_ADDRESS": address, "COLUMNS": "120"},
+                env=environment | {"RAY_ADDRESS": address, "COLUMNS": "120"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
