@@ -19,6 +19,8 @@ from model.dropout import dropout
 HIDDEN = 128
 WINDOWS = (3, 4, 5)
 ENCODING_BATCH = 256
+GROUP = 16
+"""Utterances of like length that an LSTM takes at once on a CPU."""
 
 
 class SpecificityEncoder(Protocol):
@@ -38,15 +40,23 @@ class SpecificityEncoder(Protocol):
 
 
 class SequenceEncoder(nn.Module):
-    """Enc_a and Enc_v: a one-layer LSTM, then the maximum over time of its outputs."""
+    """Enc_a and Enc_v: a one-layer LSTM, then the maximum over time of its outputs.
+
+    On a CPU, utterances of like length go through it together: acoustic lengths vary 40-fold, and most steps of a batch
+    that is padded to its longest would be padding.
+    """
 
     def __init__(self, features: int, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.lstm = nn.LSTM(features, hidden, batch_first=True)
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
-        outputs, _ = self.lstm(x)
-        return _masked_max(outputs, lengths)
+        if x.device.type != "cpu" or len(x) <= GROUP or lengths.amin() == lengths.amax():
+            return _masked_max(self.lstm(x)[0], lengths)
+        order = lengths.argsort()
+        groups = [(x[rows, : int(lengths[rows[-1]])], lengths[rows]) for rows in torch.split(order, GROUP)]
+        pooled = torch.cat([_masked_max(self.lstm(own)[0], steps) for own, steps in groups])
+        return pooled[order.argsort()]
 
     def pool_zeros(self, lengths: Tensor) -> Tensor:
         weight = next(self.lstm.parameters())

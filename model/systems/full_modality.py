@@ -38,7 +38,7 @@ AUGMENTED_SYSTEM = System(
     recipes={
         "train": Recipe(
             name="augmented",
-            version=1,
+            version=2,
             parameters=FullModalityParameters,
             network=lambda shape, parameters: AugmentedNetwork(shape, parameters.dropout),
             objective=augmented_objective,

@@ -188,7 +188,7 @@ def taught_objective(
 
 PRETRAINING = Recipe(
     name="invariance-pretraining",
-    version=1,
+    version=2,
     parameters=PretrainingParameters,
     network=lambda shape, parameters: InvariancePretraining(shape, parameters.dropout),
     objective=pretraining_objective,
@@ -201,7 +201,7 @@ SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="if-mmin",
-            version=1,
+            version=2,
             parameters=IFMMINParameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
             objective=imagination_objective,

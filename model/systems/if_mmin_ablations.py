@@ -40,7 +40,7 @@ WITHOUT_INVARIANCE_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="if-mmin-no-linv",
-            version=1,
+            version=2,
             parameters=ImaginationParameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
             objective=without_invariance_objective,
@@ -56,7 +56,7 @@ UNCASCADED_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="if-mmin-no-cascade",
-            version=1,
+            version=2,
             parameters=IFMMINParameters,
             network=lambda shape, parameters: UncascadedIFMMIN(shape, parameters.dropout),
             objective=imagination_objective,

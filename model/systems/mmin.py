@@ -175,7 +175,7 @@ def imagination_objective(
 
 PRETRAINING = Recipe(
     name="full-modality-pretraining",
-    version=1,
+    version=2,
     parameters=FullModalityParameters,
     network=lambda shape, parameters: FullModalityNetwork(shape, parameters.dropout),
     objective=pretraining_objective,
@@ -188,7 +188,7 @@ MMIN_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="mmin",
-            version=1,
+            version=2,
             parameters=MMINParameters,
             network=lambda shape, parameters: MMIN(shape, parameters.dropout),
             objective=imagination_objective,
@@ -204,7 +204,7 @@ WITHOUT_CYCLE_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="mmin-no-cycle",
-            version=1,
+            version=2,
             parameters=MMINWithoutCycleParameters,
             network=lambda shape, parameters: MMINWithoutCycle(shape, parameters.dropout),
             objective=imagination_objective,

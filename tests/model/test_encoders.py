@@ -39,39 +39,41 @@ def plain(encoders: SpecificityEncoders, batch: Batch, available: Tensor) -> Ten
     return torch.cat(rows)
 
 
-MASKS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]).bool()
+COUNT = 7 * 6
+"""More utterances than an LSTM takes at once."""
+MASKS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]).bool().repeat(6, 1)
 
 
 def test_encoding_with_the_savings_equals_encoding_every_masked_utterance(encoders: SpecificityEncoders) -> None:
-    batch = random_batch(7, torch.float64)
+    batch = random_batch(COUNT, torch.float64)
     torch.testing.assert_close(encoders(batch, MASKS), plain(encoders, batch, MASKS), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("mask", MASKS.tolist())
+@pytest.mark.parametrize("mask", MASKS[:7].tolist())
 def test_both_encodings_combine_to_every_condition(encoders: SpecificityEncoders, mask: list[bool]) -> None:
-    batch, available = random_batch(7, torch.float64), torch.tensor(mask).expand(7, 3)
+    batch, available = random_batch(COUNT, torch.float64), torch.tensor(mask).expand(COUNT, 3)
     expected = plain(encoders, batch, available)
     torch.testing.assert_close(encoders.both(batch).under(torch.tensor(mask)), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_with_the_savings_equal_those_of_the_plain_way(encoders: SpecificityEncoders) -> None:
-    batch = random_batch(7, torch.float64)
-    weights = torch.randn(7, 3, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    batch = random_batch(COUNT, torch.float64)
+    weights = torch.randn(COUNT, 3, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     expected = torch.autograd.grad((plain(encoders, batch, MASKS) * weights).sum(), list(encoders.parameters()))
     actual = torch.autograd.grad((encoders(batch, MASKS) * weights).sum(), list(encoders.parameters()))
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_an_encoding_does_not_depend_on_batch_mates(encoders: SpecificityEncoders) -> None:
-    batch = random_batch(7, torch.float64)
+    batch = random_batch(COUNT, torch.float64)
     together = encoders(batch, MASKS)
-    for row in range(7):
+    for row in range(COUNT):
         by_itself = encoders(alone(batch, row), MASKS[row : row + 1])
         torch.testing.assert_close(by_itself[0], together[row], rtol=1e-12, atol=1e-12)
 
 
 def test_the_values_of_a_missing_modality_have_no_influence(encoders: SpecificityEncoders) -> None:
-    batch, other = random_batch(7, torch.float64, seed=0), random_batch(7, torch.float64, seed=0)
+    batch, other = random_batch(COUNT, torch.float64, seed=0), random_batch(COUNT, torch.float64, seed=0)
     for index, modality in enumerate("avt"):
         other.features[modality][~MASKS[:, index]] = 1e3
     assert torch.equal(encoders(batch, MASKS), encoders(other, MASKS))
