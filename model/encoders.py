@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from data.batches import Batch, Examples
 from data.conditions import MODALITIES, Modality
+from model.convolution import largest_response, within
 from model.dropout import dropout
 
 HIDDEN = 128
@@ -52,10 +53,10 @@ class SequenceEncoder(nn.Module):
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
         if x.device.type != "cpu" or len(x) <= GROUP or lengths.amin() == lengths.amax():
-            return _masked_max(self.lstm(x)[0], lengths)
+            return within(self.lstm(x)[0], lengths).amax(1)
         order = lengths.argsort()
         groups = [(x[rows, : int(lengths[rows[-1]])], lengths[rows]) for rows in torch.split(order, GROUP)]
-        pooled = torch.cat([_masked_max(self.lstm(own)[0], steps) for own, steps in groups])
+        pooled = torch.cat([within(self.lstm(own)[0], steps).amax(1) for own, steps in groups])
         return pooled[order.argsort()]
 
     def pool_zeros(self, lengths: Tensor) -> Tensor:
@@ -81,12 +82,10 @@ class TextEncoder(nn.Module):
         self.dropout_rate = dropout_rate
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
-        x = F.pad(x, (0, 0, 0, max(0, WINDOWS[-1] - x.shape[1]))).transpose(1, 2)
+        if x.shape[1] < WINDOWS[-1]:
+            x = F.pad(x, (0, 0, 0, WINDOWS[-1] - x.shape[1]))
         lengths = lengths.clamp(min=WINDOWS[-1])
-        pooled = [
-            _masked_max(convolution(x).transpose(1, 2), lengths - window + 1)
-            for window, convolution in zip(WINDOWS, self.convolutions, strict=True)
-        ]
+        pooled = [largest_response(x, lengths, own.weight, own.bias) for own in self.convolutions]  # type: ignore[arg-type]
         return F.relu(torch.cat(pooled, 1))
 
     def pool_zeros(self, lengths: Tensor) -> Tensor:
@@ -171,9 +170,3 @@ def encode_set(encoders: SpecificityEncoders, examples: Examples) -> Encodings:
     """Both encodings of every utterance of a set; of a frozen teacher they are needed once, not in every step."""
     parts = [encoders.both(batch) for batch in examples.batches(ENCODING_BATCH)]
     return Encodings(torch.cat([part.real for part in parts]), torch.cat([part.zero for part in parts]))
-
-
-def _masked_max(outputs: Tensor, lengths: Tensor) -> Tensor:
-    steps = torch.arange(outputs.shape[1], device=outputs.device)
-    beyond = steps >= lengths[:, None]
-    return outputs.masked_fill(beyond[..., None], -torch.inf).amax(1)

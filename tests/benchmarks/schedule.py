@@ -3,7 +3,7 @@
     python -m tests.benchmarks.schedule [--stages 10000] [--sleep 0.05] [--workers 2]
 
 prints the time from the first stage's beginning to the last one's end beside the ideal, and the most memory the driver
-held.
+held. With `TMPDIR=/dev/shm` the store is in memory, and the disk is not measured.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 prints seconds for an epoch of each stage, time and CPU seconds for a run (20 + 40 epochs, what is done once, and the
 test) and memory beyond the corpus, for one process of two threads and for two processes of one thread. `plain.py` runs
-in between, with as many threads.
+in between, with two threads.
 """
 
 import argparse
@@ -124,12 +124,15 @@ class PrivateMemory:
 
 
 def plain(path: str, threads: int) -> Cost:
-    """A run of the plain program, as it says itself, and its threads' computing at most."""
+    """A run of the plain program, as it says itself; its CPU seconds in the proportion of what it ran here."""
     command = [sys.executable, path, "--threads", str(threads)]
+    started, spent = time.perf_counter(), os.times()
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    print(f"  plain.py: {printed.strip()}")
+    wall, now = time.perf_counter() - started, os.times()
+    cpu = now.children_user + now.children_system - spent.children_user - spent.children_system
     seconds = float(re.search(r"run_20_40_s=(\d+)", printed)[1])  # type: ignore[index]
-    return Cost(seconds, seconds * threads)
+    print(f"  plain.py: {printed.strip()}; {cpu / wall:.2f} CPU seconds a second")
+    return Cost(seconds, seconds * cpu / wall)
 
 
 def main() -> None:
@@ -154,11 +157,9 @@ def main() -> None:
                 )
             hourly = sum(3600 / one.run.wall for one in found)
             print(f"  runs an hour: {hourly:.1f}")
-            if asked.plain and processes == 1:
-                yardstick = plain(asked.plain, threads)
+            if asked.plain:
+                yardstick = plain(asked.plain, 2)
                 print(f"  CPU seconds: 1/{yardstick.cpu / found[0].run.cpu:.1f} of plain.py's")
-                print(f"  runs an hour: {hourly / (3600 / yardstick.wall):.1f} times plain.py's")
-            elif asked.plain:
                 print(f"  runs an hour: {hourly / (3600 / yardstick.wall):.1f} times plain.py's")
 
 

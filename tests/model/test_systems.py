@@ -153,7 +153,7 @@ def test_a_prediction_does_not_depend_on_batch_mates(
     together = predict(network, examples, ALL_CONDITIONS)
     for row in (0, 13, 31):
         alone = network.logits(examples.batch(torch.tensor([row])), ALL_CONDITIONS).softmax(-1)
-        torch.testing.assert_close(alone[:, 0], together[:, row], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(alone[:, 0], together[:, row], rtol=1e-4, atol=1e-5)
 
 
 def test_it_learns_what_every_modality_tells(system: System) -> None:
