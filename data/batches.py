@@ -1,15 +1,15 @@
 """Batches of utterances as PyTorch tensors: gathered from the corpus, standardised and zero-padded."""
 
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.conditions import MISSING_CONDITIONS, MODALITIES, Condition, Modality
+from data.conditions import MODALITIES, Condition, Modality
 from data.corpus import Corpus, SetName, training_statistics
 
 
@@ -36,8 +36,10 @@ class Batch:
 class Examples:
     """One set of one fold of a corpus, from which batches are drawn by row.
 
-    The features stay where the corpus has them, so that many processes of a machine share one copy; what a batch needs
-    is gathered and standardised with the fold's training statistics when it is asked for.
+    On a CPU the features stay where the corpus has them, so that many processes of a machine share one copy; on a GPU
+    they are laid into its memory once a process. What a batch needs is gathered there, and standardised with the fold's
+    training statistics, when it is asked for. Which rows a batch has is always known on the CPU, so that nothing waits
+    for a GPU.
     """
 
     def __init__(self, corpus: Corpus, fold: int, set_name: SetName, device: str | torch.device = "cpu") -> None:
@@ -46,27 +48,43 @@ class Examples:
         self.indices = indices
         self.dimensions = corpus.dimensions
         self.classes = len(corpus.classes)
-        self.labels = torch.from_numpy(corpus.labels[indices]).to(self.device)
-        self._sources = {m: _Source.of(corpus, fold, m, indices, self.device) for m in MODALITIES}
+        self.labels = torch.from_numpy(corpus.labels[indices])
+        values = _values_on(corpus, self.device)
+        self._sources = {m: _Source.of(corpus, fold, m, indices, values[m]) for m in MODALITIES}
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def batch(self, rows: Tensor) -> Batch:
-        """The utterances with these row numbers, int64 (batch,)."""
-        features, lengths = {}, {}
-        for modality, source in self._sources.items():
-            features[modality], lengths[modality] = source.gather(rows)
-        return Batch(features, lengths, self.labels[rows], rows)
+        """The utterances with these row numbers, int64 (batch,), on the CPU."""
+        return _batch({m: source.at(rows) for m, source in self._sources.items()}, self.labels[rows], rows)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All utterances in order, `size` at a time."""
-        for rows in torch.split(torch.arange(len(self), device=self.device), size):
+        for rows in torch.split(torch.arange(len(self)), size):
             yield self.batch(rows)
+
+
+def stack_batches(sets: Sequence[Examples], rows: Sequence[Tensor]) -> Batch:
+    """Batches of the same size from several sets of one corpus as one, whose tensors have a leading dimension of sets.
+
+    Sequences are padded to the longest of all.
+    """
+    sources = {m: _stack([own._sources[m].at(r) for own, r in zip(sets, rows, strict=True)]) for m in MODALITIES}
+    labels = torch.stack([own.labels[r] for own, r in zip(sets, rows, strict=True)])
+    return _batch(sources, labels, torch.stack(list(rows)))
 
 
 @dataclass(frozen=True)
 class _Source:
+    """One modality of some utterances.
+
+    Attributes:
+        values: all frames of the corpus, (frames, features).
+        starts, lengths: of each utterance, int64 (..., utterances), on the CPU.
+        mean, deviation: of the training set, (features,) or (sets, 1, 1, features); None where not standardised.
+    """
+
     values: Tensor
     starts: Tensor
     lengths: Tensor
@@ -74,43 +92,70 @@ class _Source:
     deviation: Tensor | None
 
     @classmethod
-    def of(
-        cls, corpus: Corpus, fold: int, modality: Modality, indices: NDArray[np.int64], device: torch.device
-    ) -> "_Source":
+    def of(cls, corpus: Corpus, fold: int, modality: Modality, indices: NDArray[np.int64], values: Tensor) -> "_Source":
         sequences = corpus.sequences[modality]
-        with warnings.catch_warnings():
-            # A mapped or shared corpus is read-only; nothing here writes to it, each batch is a copy.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            values = torch.from_numpy(sequences.values).to(device)
-        lengths = sequences.lengths[indices]
         mean = deviation = None
         if modality in corpus.standardised:
-            mean, deviation = (torch.from_numpy(x).to(device) for x in training_statistics(corpus, fold, modality))
-        return cls(
-            values,
-            torch.from_numpy(sequences.offsets[indices]).to(device),
-            torch.from_numpy(lengths).to(device),
-            mean,
-            deviation,
-        )
+            statistics = training_statistics(corpus, fold, modality)
+            mean, deviation = (torch.from_numpy(x).to(values.device) for x in statistics)
+        starts, lengths = sequences.offsets[indices], sequences.lengths[indices]
+        return cls(values, torch.from_numpy(starts), torch.from_numpy(lengths), mean, deviation)
 
-    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        lengths = self.lengths[rows]
-        steps = torch.arange(int(lengths.max()), device=rows.device)
-        frames = (self.starts[rows, None] + steps).clamp_(max=len(self.values) - 1)
-        features = self.values.index_select(0, frames.reshape(-1)).view(*frames.shape, -1)
+    def at(self, rows: Tensor) -> "_Source":
+        return replace(self, starts=self.starts[rows], lengths=self.lengths[rows])
+
+    def gather(self) -> tuple[Tensor, Tensor]:
+        """Features, (..., utterances, time, features), and lengths, where the values are."""
+        steps = torch.arange(int(self.lengths.max()), device=self.values.device)
+        starts, lengths = (x.to(self.values.device, non_blocking=True) for x in (self.starts, self.lengths))
+        frames = (starts[..., None] + steps).clamp_(max=len(self.values) - 1)
+        features = self.values.index_select(0, frames.flatten()).view(*frames.shape, -1)
         if self.mean is not None and self.deviation is not None:
             features.sub_(self.mean).div_(self.deviation)
-        features.masked_fill_((steps >= lengths[:, None])[..., None], 0)
+        features.masked_fill_((steps >= lengths[..., None])[..., None], 0)
         return features, lengths
+
+
+def _stack(sources: Sequence[_Source]) -> _Source:
+    first = sources[0]
+    starts, lengths = (torch.stack([getattr(own, name) for own in sources]) for name in ("starts", "lengths"))
+    if first.mean is None:
+        return _Source(first.values, starts, lengths, None, None)
+    mean, deviation = (
+        torch.stack([getattr(own, name) for own in sources])[:, None, None] for name in ("mean", "deviation")
+    )
+    return _Source(first.values, starts, lengths, mean, deviation)
+
+
+def _batch(sources: Mapping[Modality, _Source], labels: Tensor, rows: Tensor) -> Batch:
+    gathered = {modality: source.gather() for modality, source in sources.items()}
+    device = next(iter(gathered.values()))[0].device
+    return Batch(
+        {modality: features for modality, (features, _) in gathered.items()},
+        {modality: lengths for modality, (_, lengths) in gathered.items()},
+        labels.to(device, non_blocking=True),
+        rows.to(device, non_blocking=True),
+    )
+
+
+_on_device: dict[tuple[str, torch.device], Mapping[Modality, Tensor]] = {}
+"""The one corpus that this process has laid into a device's memory, by fingerprint."""
+
+
+def _values_on(corpus: Corpus, device: torch.device) -> Mapping[Modality, Tensor]:
+    key = corpus.fingerprint, device
+    if key in _on_device:
+        return _on_device[key]
+    with warnings.catch_warnings():
+        # A mapped or shared corpus is read-only; nothing here writes to it, each batch is a copy.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        values = {m: torch.from_numpy(sequences.values).to(device) for m, sequences in corpus.sequences.items()}
+    if device.type != "cpu":
+        _on_device.clear()
+        _on_device[key] = values
+    return values
 
 
 def availability(conditions: list[Condition] | tuple[Condition, ...], device: str | torch.device = "cpu") -> Tensor:
     """Masks of conditions: bool (conditions, 3), True where a modality is available, in the order a, v, t."""
     return torch.tensor([c.mask for c in conditions], device=device)
-
-
-def draw_availability(count: int, generator: torch.Generator) -> Tensor:
-    """One of the six missing conditions for each of some utterances, uniformly: a mask, bool (count, 3)."""
-    masks = availability(MISSING_CONDITIONS, generator.device)
-    return masks[torch.randint(len(masks), (count,), generator=generator, device=generator.device)]

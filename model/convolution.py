@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from model.vmap import runs_first
+
 
 def largest_response(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The maximum over time of a convolution's responses, (batch, channels), over windows within an utterance.
@@ -17,46 +19,94 @@ def largest_response(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor) -
         weight: (channels, features, window), as `torch.nn.Conv1d` has it.
         bias: (channels,).
     """
-    responses: Tensor = _LargestResponse.apply(x, lengths, weight, bias)  # type: ignore[no-untyped-call]
-    return responses
+    largest: Tensor = _LargestResponse.apply(x, lengths, weight, bias)[0]  # type: ignore[no-untyped-call]
+    return largest
 
 
 class _LargestResponse(torch.autograd.Function):
     """One window of each utterance and channel reaches the loss. The gradient of the weights is a sum over these.
 
-    A convolution's own backward pass would multiply zeros for all other windows.
+    A convolution's own backward pass would multiply zeros for all other windows. All tensors may have a leading
+    dimension of runs.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        features_first = x.transpose(1, 2).unsqueeze(2)  # an image of one row in "channels last" order: nothing moves
-        responses = F.conv2d(features_first, weight.unsqueeze(2), bias).squeeze(2).transpose(1, 2)
-        largest, positions = within(responses, lengths - weight.shape[2] + 1).max(1)
+    def forward(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        responses = _responses_of_runs(x, weight, bias) if x.dim() == 4 else _responses(x, weight, bias)
+        largest, positions = within(responses, lengths - weight.shape[-1] + 1).max(-2)
+        return largest, positions
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, _, weight, _ = inputs
+        positions = output[1]
+        ctx.mark_non_differentiable(positions)
         ctx.save_for_backward(x, positions)
-        ctx.window = weight.shape[2]
-        return largest
+        ctx.window = weight.shape[-1]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[None, None, Tensor, Tensor]:
         x, positions = ctx.saved_tensors
-        batch, time, _ = x.shape
-        steps = torch.arange(ctx.window, device=x.device)[:, None]
-        by_channel = gradient.to(x.dtype).t()
-        matters = by_channel != 0  # dropout and ReLU stop many
-        starts = (positions + time * torch.arange(batch, device=x.device)[:, None]).t()[matters]
-        counts = matters.sum(1)
-        weight = F.embedding_bag(
-            (starts + steps).flatten(),
-            x.flatten(0, 1),
-            (counts.cumsum(0) - counts + len(starts) * steps).flatten(),
-            mode="sum",
-            per_sample_weights=by_channel[matters].repeat(ctx.window),
-        )
-        return None, None, weight.view(ctx.window, *by_channel.shape[:1], -1).permute(1, 2, 0), gradient.sum(0)
+        firsts = x.shape[-2] * torch.arange(x[..., 0, 0].numel(), device=x.device).view(*x.shape[:-2], 1)
+        starts, factors = (positions + firsts).mT.flatten(0, -2), gradient.to(x.dtype).mT.flatten(0, -2)
+        weighted = _sums_of_some if x.device.type == "cpu" else _sums
+        weight = weighted(x.flatten(0, -2), starts, factors, ctx.window)
+        return None, None, weight.view(ctx.window, *gradient.mT.shape[:-1], -1).movedim(0, -1), gradient.sum(-2)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *tensors: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        return _LargestResponse.apply(*runs_first(tensors, in_dims, info.batch_size)), (0, 0)  # type: ignore[no-untyped-call]
+
+
+def _responses(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(batch, windows, channels)."""
+    features_first = x.transpose(1, 2).unsqueeze(2)  # an image of one row in "channels last" order: nothing moves
+    return F.conv2d(features_first, weight.unsqueeze(2), bias).squeeze(2).transpose(1, 2)
+
+
+def _responses_of_runs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(runs, batch, windows, channels): one matrix product of each run's frames with all steps of its windows."""
+    runs, batch, time, _ = x.shape
+    channels, _, window = weight.shape[1:]
+    products = torch.bmm(x.flatten(1, 2), weight.permute(0, 2, 3, 1).flatten(2))
+    products = products.view(runs, batch, time, window, channels)
+    windows = time - window + 1
+    shifted = [products[:, :, step : step + windows, step] for step in range(window)]
+    return torch.stack(shifted).sum(0) + bias[:, None, None]
+
+
+def _sums(frames: Tensor, starts: Tensor, factors: Tensor, window: int) -> Tensor:
+    """For each step of a window and each channel the sum of factor times frame, (window x channels, features).
+
+    Args:
+        frames: (all frames, features).
+        starts: where each channel's windows start, (channels, windows).
+        factors: (channels, windows).
+    """
+    steps = torch.arange(window, device=frames.device)[:, None, None]
+    return F.embedding_bag(
+        (starts + steps).flatten(0, 1), frames, mode="sum", per_sample_weights=factors.repeat(window, 1)
+    )
+
+
+def _sums_of_some(frames: Tensor, starts: Tensor, factors: Tensor, window: int) -> Tensor:
+    """The same without the windows whose factor is zero: dropout and ReLU stop many. (A GPU's driver would wait.)"""
+    matters = factors != 0
+    counts = matters.sum(1)
+    steps = torch.arange(window)[:, None]
+    starts = starts[matters]
+    offsets = counts.cumsum(0) - counts + len(starts) * steps
+    return F.embedding_bag(
+        (starts + steps).flatten(),
+        frames,
+        offsets.flatten(),
+        mode="sum",
+        per_sample_weights=factors[matters].repeat(window),
+    )
 
 
 def within(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Outputs (batch, time, features), with -inf beyond each utterance's length."""
-    beyond = torch.arange(outputs.shape[1], device=outputs.device) >= lengths[:, None]
+    """Outputs (..., batch, time, features), with -inf beyond each utterance's length."""
+    beyond = torch.arange(outputs.shape[-2], device=outputs.device) >= lengths[..., None]
     return outputs.masked_fill(beyond[..., None], -torch.inf)

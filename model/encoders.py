@@ -1,7 +1,8 @@
 """Specificity encoders (one for each modality) and the invariance encoder they share.
 
 A missing modality is a zero input of the same length. What an encoder makes of zeros depends on the length alone, so it
-is computed once for all utterances instead of once for each.
+is computed once for all utterances instead of once for each. On a CPU only the utterances that have a modality go
+through its encoder.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,9 @@ from torch.nn import functional as F
 from data.batches import Batch, Examples
 from data.conditions import MODALITIES, Modality
 from model.convolution import largest_response, within
-from model.dropout import dropout
+from model.draws import Generator, dropout
+from model.recurrence import run_lstm
+from model.vmap import is_stacked
 
 HIDDEN = 128
 WINDOWS = (3, 4, 5)
@@ -31,11 +34,11 @@ class SpecificityEncoder(Protocol):
         """Features pooled over each utterance's own time steps, (batch, pooled), of (batch, time, features)."""
         ...
 
-    def pool_zeros(self, lengths: Tensor) -> Tensor:
-        """The same for zero inputs of these lengths, (batch, pooled)."""
+    def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:
+        """The same for zero inputs of these lengths, (batch, pooled); `longest` is at least the greatest."""
         ...
 
-    def project(self, pooled: Tensor, generator: torch.Generator | None) -> Tensor:
+    def project(self, pooled: Tensor, generator: Generator | None) -> Tensor:
         """h_m, (batch, hidden), of pooled features."""
         ...
 
@@ -52,20 +55,20 @@ class SequenceEncoder(nn.Module):
         self.lstm = nn.LSTM(features, hidden, batch_first=True)
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
-        if x.device.type != "cpu" or len(x) <= GROUP or lengths.amin() == lengths.amax():
-            return within(self.lstm(x)[0], lengths).amax(1)
+        if not _may_look(x) or len(x) <= GROUP or lengths.amin() == lengths.amax():
+            return within(run_lstm(self.lstm, x)[0], lengths).amax(1)
         order = lengths.argsort()
         groups = [(x[rows, : int(lengths[rows[-1]])], lengths[rows]) for rows in torch.split(order, GROUP)]
         pooled = torch.cat([within(self.lstm(own)[0], steps).amax(1) for own, steps in groups])
         return pooled[order.argsort()]
 
-    def pool_zeros(self, lengths: Tensor) -> Tensor:
-        weight = next(self.lstm.parameters())
-        outputs, _ = self.lstm(weight.new_zeros(1, int(lengths.max()), self.lstm.input_size))
+    def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:
+        zeros = next(self.lstm.parameters()).new_zeros(1, longest, self.lstm.input_size)
+        outputs, _ = run_lstm(self.lstm, zeros)
         running_maximum: Tensor = outputs[0].cummax(0).values
         return running_maximum[lengths - 1]
 
-    def project(self, pooled: Tensor, generator: torch.Generator | None) -> Tensor:  # noqa: ARG002
+    def project(self, pooled: Tensor, generator: Generator | None) -> Tensor:  # noqa: ARG002
         return pooled
 
 
@@ -88,11 +91,11 @@ class TextEncoder(nn.Module):
         pooled = [largest_response(x, lengths, own.weight, own.bias) for own in self.convolutions]  # type: ignore[arg-type]
         return F.relu(torch.cat(pooled, 1))
 
-    def pool_zeros(self, lengths: Tensor) -> Tensor:
+    def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:  # noqa: ARG002
         biases = torch.cat([convolution.bias for convolution in self.convolutions])  # type: ignore[misc]
         return F.relu(biases).expand(len(lengths), -1)
 
-    def project(self, pooled: Tensor, generator: torch.Generator | None) -> Tensor:
+    def project(self, pooled: Tensor, generator: Generator | None) -> Tensor:
         return F.relu(self.output(dropout(pooled, self.dropout_rate, generator)))
 
 
@@ -136,22 +139,15 @@ class SpecificityEncoders(nn.Module):
         encoders: dict[Modality, SpecificityEncoder] = {"a": self.a, "v": self.v, "t": self.t}
         return encoders[modality]
 
-    def forward(self, batch: Batch, available: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """h, (batch, 3, hidden), with zero inputs where `available`, bool (batch, 3), is False.
-
-        Only utterances that have a modality go through its encoder.
-        """
+    def forward(self, batch: Batch, available: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """h, (batch, 3, hidden), with zero inputs where `available`, bool (batch, 3), is False."""
         parts = []
         for index, modality in enumerate(MODALITIES):
-            encoder, lengths = self.of(modality), batch.lengths[modality]
-            present = available[:, index].nonzero()[:, 0]
-            if len(present) == len(batch):
-                pooled = encoder.pool(batch.features[modality], lengths)
+            encoder, x, lengths = self.of(modality), batch.features[modality], batch.lengths[modality]
+            if available is None:
+                pooled = encoder.pool(x, lengths)
             else:
-                pooled = encoder.pool_zeros(lengths)
-                if len(present):
-                    real = encoder.pool(batch.features[modality][present], lengths[present])
-                    pooled = pooled.to(real.dtype).index_copy(0, present, real)
+                pooled = _pool_available(encoder, x, lengths, available[:, index])
             parts.append(encoder.project(pooled, generator))
         return torch.stack(parts, 1)
 
@@ -159,10 +155,27 @@ class SpecificityEncoders(nn.Module):
         """The encodings of the real and of the zero inputs, without dropout: each utterance is encoded once."""
         real, zero = [], []
         for modality in MODALITIES:
-            encoder, lengths = self.of(modality), batch.lengths[modality]
-            real.append(encoder.project(encoder.pool(batch.features[modality], lengths), None))
-            zero.append(encoder.project(encoder.pool_zeros(lengths), None))
+            encoder, x, lengths = self.of(modality), batch.features[modality], batch.lengths[modality]
+            real.append(encoder.project(encoder.pool(x, lengths), None))
+            zero.append(encoder.project(encoder.pool_zeros(lengths, x.shape[1]), None))
         return Encodings(torch.stack(real, 1), torch.stack(zero, 1))
+
+
+def _pool_available(encoder: SpecificityEncoder, x: Tensor, lengths: Tensor, available: Tensor) -> Tensor:
+    """Features pooled over real inputs where `available`, bool (batch,), and over zeros elsewhere."""
+    zeros = encoder.pool_zeros(lengths, x.shape[1])
+    if not _may_look(x):
+        return torch.where(available[:, None], encoder.pool(x, lengths), zeros)
+    present = available.nonzero()[:, 0]
+    if not len(present):
+        return zeros
+    real = encoder.pool(x[present], lengths[present])
+    return zeros.to(real.dtype).index_copy(0, present, real)
+
+
+def _may_look(x: Tensor) -> bool:
+    """Whether what is computed may depend on what is in a tensor. A GPU's driver would wait for it, a stack cannot."""
+    return x.device.type == "cpu" and not is_stacked(x)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.dropout import dropout
+from model.draws import Generator, dropout
 
 
 class Classifier(nn.Module):
@@ -21,7 +21,7 @@ class Classifier(nn.Module):
         self.output = nn.Linear(hidden, classes)
         self.dropout_rate = dropout_rate
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Logits (..., classes) of joint representations (..., inputs)."""
         for layer in self.layers:
             x = dropout(F.relu(layer(x)), self.dropout_rate, generator)

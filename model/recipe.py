@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from data.batches import Batch, Examples
 from data.conditions import Condition, Modality
+from model.draws import Generator
 from model.encoders import SpecificityEncoders
 from model.parameters import TrainingParameters
 
@@ -73,8 +74,25 @@ class Losses:
     terms: Mapping[str, Tensor]
 
 
-Objective = Callable[[Batch, torch.Generator], Losses]
-"""The losses of one training batch; the generator, on the batch's device, draws dropout and conditions."""
+class Objective(nn.Module, ABC):
+    """What a stage minimises. What it needs of each utterance of the training set it keeps in buffers, by row, so that
+    the objectives of several runs can be computed as one.
+
+    Args:
+        network: what is trained; all parameters are its own. It may first take over weights of the earlier stage.
+        settings: the stage's hyper-parameters.
+        examples: the training set.
+        weights: of the earlier stage, if there is one.
+    """
+
+    def __init__(self, network: Network, settings: Any, examples: Examples, weights: Weights | None) -> None:  # noqa: ARG002
+        super().__init__()
+        self.network = network
+        self.settings = settings
+
+    @abstractmethod
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of one training batch; the generator, on the batch's device, draws dropout and conditions."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +104,7 @@ class Recipe:
         version: raised by hand whenever a change of the code changes what comes out.
         parameters: the class of its hyper-parameters.
         network: builds the network for a corpus, its weights yet to be initialised.
-        objective: makes the losses, from the network (whose weights it may first take over from earlier stages), the
-            hyper-parameters, the training set, and the weights of the earlier stage, if there is one.
+        objective: what it minimises.
         after: the stage of the same system whose weights it starts from.
         conditions: those that have a network of their own, trained by a stage of its own; none if one is for all.
     """
@@ -96,7 +113,7 @@ class Recipe:
     version: int
     parameters: type[TrainingParameters]
     network: Callable[[Shape, Any], Network]
-    objective: Callable[[Any, Any, Examples, Weights | None], Objective]
+    objective: type[Objective]
     after: str | None = None
     conditions: tuple[Condition, ...] = ()
 

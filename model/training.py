@@ -1,51 +1,20 @@
-"""The training loop: one for every stage of every system."""
+"""The training loop: one for every stage of every system, for one run or several at once."""
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from data.batches import Examples
 from data.conditions import Condition
 from data.corpus import Corpus
-from model.checkpoint import Checkpoints, Epoch, capture, restore
+from model.checkpoint import Checkpoints, Epoch
 from model.evaluation import predict
-from model.layers import initialise, load_weights
-from model.metrics import unweighted_accuracy, weighted_accuracy
+from model.layers import load_weights
 from model.parameters import TrainingParameters
-from model.recipe import Losses, Network, NetworkOfEachCondition, Recipe, Shape, Weights
-
-Precision = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained stage: the weights of the epoch with the best validation UA, the first of equals, and all epochs."""
-
-    weights: Weights
-    history: tuple[Epoch, ...]
-
-
-class DivergedError(RuntimeError):
-    """A loss is no longer a finite number."""
-
-
-def stage_generator(
-    seed: int, fold: int, stage: str, purpose: str, device: str | torch.device = "cpu"
-) -> torch.Generator:
-    """The generator of one purpose within one stage: it depends on these words alone."""
-    digest = hashlib.sha256(f"{seed}/{fold}/{stage}/{purpose}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-
-
-def autocast(device: str | torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
+from model.recipe import Network, NetworkOfEachCondition, Recipe, Shape, Weights
+from model.run import DivergedError, Engine, Precision, Start, Trained, TrainingRun, autocast
+from model.stack import Stack
 
 
 def train(
@@ -62,83 +31,101 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Train one stage on a fold's training set, and keep the epoch with the best UA on its validation set.
-
-    Args:
-        weights: of the stage this one starts from, where the recipe names one.
-        condition: which network to train, where the recipe has one for each condition.
-        on_epoch: told of every epoch when it ends.
-        checkpoints: where to go on from, if training was broken off, and where to keep how far it is.
+    """Train one run of a stage, see `train_together` and `Start`.
 
     Raises:
         DivergedError: the loss of an epoch is not finite.
     """
-    training = Examples(corpus, fold, "train", device)
-    validation = Examples(corpus, fold, "validation", device)
-    stage = f"{recipe.name}-{condition}" if condition else recipe.name
-    order = stage_generator(seed, fold, stage, "order")
-    draws = stage_generator(seed, fold, stage, "draws", device)
-
-    network = recipe.network(Shape(corpus.dimensions, len(corpus.classes), condition), parameters)
-    initialise(network, stage_generator(seed, fold, stage, "weights"))
-    network.to(device)
-    objective = recipe.objective(network, parameters, training, weights)
-    optimizer = torch.optim.Adam(
-        network.parameters(), parameters.learning_rate, (parameters.beta1, parameters.beta2), fused=True
+    start = Start(fold, seed, weights, on_epoch, checkpoints)
+    (result,) = train_together(
+        recipe, parameters, corpus, [start], condition=condition, device=device, precision=precision
     )
+    if isinstance(result, DivergedError):
+        raise result
+    return result
 
-    history: list[Epoch] = []
-    best: dict[str, torch.Tensor] = {}
-    earlier = checkpoints.load() if checkpoints else None
-    if earlier and earlier.device == torch.device(device).type:
-        best = restore(earlier, network, optimizer, (order, draws))
-        history = list(earlier.history)
-    best_ua = max((epoch.validation_ua for epoch in history), default=-1.0)
-    for epoch in range(len(history), parameters.epochs):
+
+def train_together(
+    recipe: Recipe,
+    parameters: TrainingParameters,
+    corpus: Corpus,
+    starts: Sequence[Start],
+    *,
+    condition: Condition | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+) -> list[Trained | DivergedError]:
+    """Train a stage's runs on their folds' training sets, and keep of each the epoch with the best validation UA.
+
+    Several runs are computed as one (see `model.stack`). Each has batches, draws, selection and a result of its own,
+    and comes to what it would come to alone, up to rounding.
+
+    Args:
+        condition: which network to train, where the recipe has one for each condition.
+    """
+    runs = [TrainingRun(recipe, parameters, corpus, start, condition, device) for start in starts]
+    engine: Engine = Stack(runs, precision) if len(runs) > 1 else Single(runs[0], precision)
+    for epoch in range(min(len(run.history) for run in runs), parameters.epochs):
+        going = [index for index, run in enumerate(runs) if len(run.history) == epoch and not run.error]
+        if not going:
+            continue
         started = time.perf_counter()
-        learning_rate = parameters.learning_rate * parameters.learning_rate_factor(epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+        for index in going:
+            runs[index].begin_epoch()
+        losses = _train_epoch(runs, going, engine)
+        probabilities = engine.validate(going)
+        seconds = (time.perf_counter() - started) / len(going)
+        for index, own in zip(going, probabilities, strict=True):
+            runs[index].end_epoch(losses[index], own, seconds)
+    return [run.result() for run in runs]
 
-        sums: dict[str, torch.Tensor] = {}
-        for rows in torch.split(torch.randperm(len(training), generator=order).to(device), parameters.batch_size):
-            batch = training.batch(rows)
-            with autocast(device, precision):
-                losses = objective(batch, draws)
-            optimizer.zero_grad()
-            losses.total.backward()  # type: ignore[no-untyped-call]
-            clip_gradients(network, parameters.gradient_clip)
-            optimizer.step()
-            _accumulate(sums, losses, len(batch))
 
-        means = {name: float(value) / len(training) for name, value in sums.items()}
-        if not np.isfinite(means["total"]):
-            raise DivergedError(
-                f"The loss of epoch {epoch + 1} is {means['total']}: {means}; a smaller learning_rate may help."
-            )
-        with autocast(device, precision):
-            wa, ua = validate(network, validation)
-        if ua > best_ua:
-            best_ua = ua
-            best = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        history.append(Epoch(epoch + 1, learning_rate, means, wa, ua, time.perf_counter() - started))
-        on_epoch(history[-1])
-        if checkpoints and epoch + 1 < parameters.epochs and checkpoints.due():
-            checkpoints.save(capture(network, optimizer, (order, draws), best, history))
-    return Trained({name: value.cpu().numpy() for name, value in best.items()}, tuple(history))
+def _train_epoch(runs: Sequence[TrainingRun], going: Sequence[int], engine: Engine) -> dict[int, dict[str, float]]:
+    """One pass of these runs over their training sets; of each its mean losses."""
+    batches = {index: runs[index].shuffled() for index in going}
+    sums: dict[str, Tensor] = {}
+    for step in range(max(map(len, batches.values()))):
+        by_size: dict[int, list[int]] = {}
+        for index in going:
+            if step < len(batches[index]):
+                by_size.setdefault(len(batches[index][step]), []).append(index)
+        for size, together in by_size.items():
+            losses = engine.step(together, [batches[index][step] for index in together])
+            places = torch.tensor(together).to(losses["total"].device, non_blocking=True)
+            for name, values in losses.items():
+                sums.setdefault(name, values.new_zeros(len(runs))).index_add_(0, places, values * size)
+    totals = {name: total.tolist() for name, total in sums.items()}
+    return {
+        index: {name: total[index] / len(runs[index].training) for name, total in totals.items()} for index in going
+    }
+
+
+class Single:
+    """One run by itself."""
+
+    def __init__(self, run: TrainingRun, precision: Precision) -> None:
+        self._run, self._precision = run, precision
+
+    def step(self, runs: Sequence[int], rows: Sequence[Tensor]) -> dict[str, Tensor]:  # noqa: ARG002
+        run = self._run
+        batch = run.training.batch(rows[0])
+        with autocast(run.training.device, self._precision):
+            losses = run.objective(batch, run.draws)
+        run.optimizer.zero_grad()
+        losses.total.backward()
+        clip_gradients(run.network, run.parameters.gradient_clip)
+        run.optimizer.step()
+        return {name: value.detach()[None] for name, value in {"total": losses.total, **losses.terms}.items()}
+
+    def validate(self, runs: Sequence[int]) -> list[Tensor]:  # noqa: ARG002
+        with autocast(self._run.validation.device, self._precision):
+            return [predict(self._run.network, self._run.validation, self._run.network.selection)]
 
 
 def clip_gradients(network: Network, norm: float) -> None:
     """Scale each sub-network's gradient down to this norm, separately."""
     for part in network.sub_networks():
         nn.utils.clip_grad_norm_(part.parameters(), norm, foreach=True)
-
-
-def validate(network: Network, examples: Examples) -> tuple[float, float]:
-    """WA and UA over every utterance of a set in all the network's selection conditions, pooled."""
-    predictions = predict(network, examples, network.selection).argmax(-1).flatten().cpu().numpy()
-    labels = np.tile(examples.labels.cpu().numpy(), len(network.selection))
-    return weighted_accuracy(labels, predictions), unweighted_accuracy(labels, predictions)
 
 
 def trained_network(
@@ -157,8 +144,3 @@ def trained_network(
     if recipe.conditions:
         return NetworkOfEachCondition(dict(zip(recipe.conditions, networks, strict=True)))
     return networks[0]
-
-
-def _accumulate(sums: dict[str, torch.Tensor], losses: Losses, count: int) -> None:
-    for name, value in {"total": losses.total, **losses.terms}.items():
-        sums[name] = sums.get(name, 0) + value.detach() * count

@@ -9,9 +9,10 @@ from sklearn.manifold import TSNE
 from data.batches import Examples
 from data.conditions import MISSING_CONDITIONS, Condition
 from model.recipe import Network
+from model.run import stage_generator
 from model.systems import RECIPES
 from model.systems.if_mmin import IFMMIN, InvariancePretraining
-from model.training import stage_generator, trained_network
+from model.training import trained_network
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Run
 

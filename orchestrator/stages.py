@@ -14,8 +14,9 @@ from data.corpus import Corpus
 from model.checkpoint import Checkpoints, Epoch
 from model.evaluation import predict
 from model.recipe import Weights
+from model.run import autocast
 from model.systems import RECIPES
-from model.training import autocast, train, trained_network
+from model.training import train, trained_network
 from orchestrator.plan import Stage
 
 

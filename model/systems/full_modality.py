@@ -1,10 +1,9 @@
 """The two baselines of the MMIN paper: one network, trained on complete utterances or on the missing conditions."""
 
-import torch
-
-from data.batches import Batch, Examples, draw_availability
+from data.batches import Batch
 from data.conditions import MISSING_CONDITIONS
-from model.recipe import Losses, Objective, Recipe, System, Weights
+from model.draws import Generator, draw_availability
+from model.recipe import Losses, Objective, Recipe, System
 from model.systems.mmin import PRETRAINING, FullModalityNetwork, FullModalityParameters
 
 
@@ -14,16 +13,13 @@ class AugmentedNetwork(FullModalityNetwork):
     selection = MISSING_CONDITIONS
 
 
-def augmented_objective(
-    network: AugmentedNetwork, parameters: FullModalityParameters, examples: Examples, weights: Weights | None
-) -> Objective:
+class AugmentedObjective(Objective):
     """L_cls with one of the six missing conditions drawn at every visit of an utterance."""
-    del parameters, examples, weights
 
-    def objective(batch: Batch, generator: torch.Generator) -> Losses:
-        return network.losses(batch, draw_availability(len(batch), generator), generator)
+    network: AugmentedNetwork
 
-    return objective
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        return self.network.losses(batch, draw_availability(batch.labels, generator), generator)
 
 
 FUSION_SYSTEM = System(
@@ -41,7 +37,7 @@ AUGMENTED_SYSTEM = System(
             version=2,
             parameters=FullModalityParameters,
             network=lambda shape, parameters: AugmentedNetwork(shape, parameters.dropout),
-            objective=augmented_objective,
+            objective=AugmentedObjective,
         )
     },
 )

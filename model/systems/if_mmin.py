@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.batches import Batch, Examples, availability, draw_availability
+from data.batches import Batch, Examples, availability
 from data.conditions import MISSING_CONDITIONS, Condition
+from model.draws import Generator, draw_availability
 from model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders, encode_set
 from model.imagination import BLOCK_SIZES, InvariantImagination
 from model.layers import Classifier, load_weights
@@ -55,15 +56,14 @@ class InvariancePretraining(Network):
         self.invariance = InvarianceEncoder(hidden)
         self.classifier = Classifier(6 * hidden, shape.classes, hidden=hidden, dropout_rate=dropout_rate)
 
-    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """H, (batch, 3, hidden), and logits of modality-specific features h, (batch, 3, hidden)."""
         invariant = self.invariance(h)
         return invariant, self.classifier(torch.cat([h.flatten(1), invariant.flatten(1)], 1), generator)
 
-    def losses(self, batch: Batch, moment_order: int, generator: torch.Generator | None = None) -> Losses:
+    def losses(self, batch: Batch, moment_order: int, generator: Generator | None = None) -> Losses:
         """L_cls + L_cmd under full modality (Zuo et al., ICASSP 2023)."""
-        everything = batch.labels.new_ones(len(batch), 3, dtype=torch.bool)
-        invariant, logits = self(self.encoders(batch, everything, generator), generator)
+        invariant, logits = self(self.encoders(batch, None, generator), generator)
         classification = F.cross_entropy(logits, batch.labels)
         discrepancy = pairwise_discrepancy(
             invariant.float() if invariant.dtype == torch.bfloat16 else invariant, moment_order
@@ -116,7 +116,7 @@ class IFMMIN(Network):
             self.imagination.representation, shape.classes, hidden=hidden, dropout_rate=dropout_rate
         )
 
-    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, h: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """H' and imagined features h', (batch, 3, hidden), and logits, of h under a condition, (batch, 3, hidden)."""
         invariant = self.invariance(h)
         imagined, representation = self.imagination(h.flatten(1), invariant.flatten(1))
@@ -129,7 +129,7 @@ class IFMMIN(Network):
         targets: Targets,
         lambda1: float,
         lambda2: float,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
     ) -> Losses:
         """L_cls + lambda1 L_img + lambda2 L_inv (Zuo et al., ICASSP 2023); `available` is bool (batch, 3)."""
         invariant, imagined, logits = self(self.encoders(batch, available, generator), generator)
@@ -157,33 +157,51 @@ def _invariant_features(
     return torch.stack([network.invariance(encodings.under(mask)).flatten(1) for mask in masks])
 
 
-def pretraining_objective(
-    network: InvariancePretraining, parameters: PretrainingParameters, examples: Examples, weights: Weights | None
-) -> Objective:
-    del examples, weights
-    return lambda batch, generator: network.losses(batch, parameters.moment_order, generator)
+class PretrainingObjective(Objective):
+    """L_cls + L_cmd of complete utterances."""
+
+    network: InvariancePretraining
+    settings: PretrainingParameters
+
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        return self.network.losses(batch, self.settings.moment_order, generator)
 
 
-def imagination_objective(
-    network: IFMMIN, parameters: IFMMINParameters, examples: Examples, weights: Weights | None
-) -> Objective:
-    """L_cls + lambda1 L_img + lambda2 L_inv."""
-    return taught_objective(network, parameters.lambda1, parameters.lambda2, examples, weights)
+class ImaginationObjective(Objective):
+    """L_cls + lambda1 L_img + lambda2 L_inv.
 
+    The student starts from stage 1, whose frozen network is the teacher; conditions are drawn at every visit.
+    """
 
-def taught_objective(
-    network: IFMMIN, lambda1: float, lambda2: float, examples: Examples, weights: Weights | None
-) -> Objective:
-    """The student starts from stage 1, whose frozen network is the teacher; conditions are drawn at every visit."""
-    assert weights is not None
-    teacher = InvariancePretraining(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
-    load_weights(teacher, weights)
-    network.encoders.load_state_dict(teacher.encoders.state_dict())
-    network.invariance.load_state_dict(teacher.invariance.state_dict())
-    targets = Targets.of(teacher, examples)
-    return lambda batch, generator: network.losses(
-        batch, draw_availability(len(batch), generator), targets, lambda1, lambda2, generator
-    )
+    network: IFMMIN
+    settings: ImaginationParameters
+    real: Tensor
+    zero: Tensor
+    invariant: Tensor
+
+    def __init__(
+        self, network: IFMMIN, settings: ImaginationParameters, examples: Examples, weights: Weights | None
+    ) -> None:
+        super().__init__(network, settings, examples, weights)
+        assert weights is not None
+        teacher = InvariancePretraining(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
+        load_weights(teacher, weights)
+        network.encoders.load_state_dict(teacher.encoders.state_dict())
+        network.invariance.load_state_dict(teacher.invariance.state_dict())
+        targets = Targets.of(teacher, examples)
+        self.register_buffer("real", targets.specific.real)
+        self.register_buffer("zero", targets.specific.zero)
+        self.register_buffer("invariant", targets.invariant)
+
+    @property
+    def lambda2(self) -> float:
+        assert isinstance(self.settings, IFMMINParameters)
+        return self.settings.lambda2
+
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        available = draw_availability(batch.labels, generator)
+        targets = Targets(Encodings(self.real, self.zero), self.invariant)
+        return self.network.losses(batch, available, targets, self.settings.lambda1, self.lambda2, generator)
 
 
 PRETRAINING = Recipe(
@@ -191,7 +209,7 @@ PRETRAINING = Recipe(
     version=2,
     parameters=PretrainingParameters,
     network=lambda shape, parameters: InvariancePretraining(shape, parameters.dropout),
-    objective=pretraining_objective,
+    objective=PretrainingObjective,
 )
 
 SYSTEM = System(
@@ -204,7 +222,7 @@ SYSTEM = System(
             version=2,
             parameters=IFMMINParameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
-            objective=imagination_objective,
+            objective=ImaginationObjective,
             after="pretrain",
         ),
     },

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
-from data.batches import Examples
 from model.encoders import HIDDEN
 from model.imagination import BLOCK_SIZES, UncascadedImagination
-from model.recipe import Objective, Recipe, Shape, System, Weights
+from model.recipe import Recipe, Shape, System
 from model.systems.if_mmin import (
     IFMMIN,
     PRETRAINING,
     IFMMINParameters,
+    ImaginationObjective,
     ImaginationParameters,
-    imagination_objective,
-    taught_objective,
 )
 
 
@@ -26,11 +24,10 @@ class UncascadedIFMMIN(IFMMIN):
         self.imagination = UncascadedImagination(3 * hidden, sizes=block_sizes)
 
 
-def without_invariance_objective(
-    network: IFMMIN, parameters: ImaginationParameters, examples: Examples, weights: Weights | None
-) -> Objective:
+class WithoutInvarianceObjective(ImaginationObjective):
     """L_cls + lambda1 L_img; L_inv is measured and not minimised."""
-    return taught_objective(network, parameters.lambda1, 0.0, examples, weights)
+
+    lambda2 = 0.0
 
 
 WITHOUT_INVARIANCE_SYSTEM = System(
@@ -43,7 +40,7 @@ WITHOUT_INVARIANCE_SYSTEM = System(
             version=2,
             parameters=ImaginationParameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
-            objective=without_invariance_objective,
+            objective=WithoutInvarianceObjective,
             after="pretrain",
         ),
     },
@@ -59,7 +56,7 @@ UNCASCADED_SYSTEM = System(
             version=2,
             parameters=IFMMINParameters,
             network=lambda shape, parameters: UncascadedIFMMIN(shape, parameters.dropout),
-            objective=imagination_objective,
+            objective=ImaginationObjective,
             after="pretrain",
         ),
     },

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.batches import Batch, Examples
+from data.batches import Batch
 from data.conditions import ALL_CONDITIONS, Condition, Modality
-from model.dropout import dropout
+from model.draws import Generator, drawn, dropout
 from model.parameters import TrainingParameters, parameter
-from model.recipe import Losses, Network, Objective, Recipe, Shape, System, Weights
+from model.recipe import Losses, Network, Objective, Recipe, Shape, System
+from model.recurrence import run_lstm, run_lstm_cell
 
 HIDDEN = 64
 """Half of what the other systems have: here the joint representation is a state for each point of time, not one."""
@@ -57,9 +58,9 @@ class AttentionDecoder(nn.Module):
             state: of the cell after the step before, twice (batch, hidden).
             encoded: the encoder's states, (batch, steps, hidden).
         """
-        hidden, memory = self.cell(x, state)
-        heads = encoded[:, None]
-        context = F.scaled_dot_product_attention(self.query(hidden)[:, None, None], heads, heads, scale=1.0)[:, 0, 0]
+        hidden, memory = run_lstm_cell(self.cell, x, state)
+        attention = torch.bmm(encoded, self.query(hidden)[:, :, None]).softmax(1)
+        context = torch.bmm(attention.mT, encoded)[:, 0]
         return torch.tanh(self.combine(torch.cat([hidden, context], 1))), (hidden, memory)
 
 
@@ -99,9 +100,9 @@ class MCTN(Network):
         self.reader = nn.LSTM(hidden, hidden, batch_first=True)
         self.output = nn.Linear(hidden, shape.classes)
 
-    def classify(self, encoded: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def classify(self, encoded: Tensor, generator: Generator | None = None) -> Tensor:
         """Logits (batch, classes) of the joint representation, (batch, steps, hidden)."""
-        last = self.reader(encoded)[0][:, -1]
+        last = run_lstm(self.reader, encoded)[0][:, -1]
         logits: Tensor = self.output(dropout(last, self.dropout_rate, generator))
         return logits
 
@@ -130,10 +131,10 @@ class MCTN(Network):
                 word = torch.where(forced[:, step, None], truth[:, step], written)
         return torch.stack(words, 1)
 
-    def losses(self, batch: Batch, parameters: MCTNParameters, generator: torch.Generator | None = None) -> Losses:
+    def losses(self, batch: Batch, parameters: MCTNParameters, generator: Generator | None = None) -> Losses:
         """L_cls + L_trans + L_cycle, the latter two mean squared errors over all coordinates of the grid."""
         source = on_grid(batch, self.condition.available, self.steps)
-        encoded, state = self.encoder(self.available.read(source))
+        encoded, state = run_lstm(self.encoder, self.available.read(source))
         classification = F.cross_entropy(self.classify(encoded, generator), batch.labels)
         if not self.condition.missing:
             return Losses(classification, {"cls": classification})
@@ -141,7 +142,7 @@ class MCTN(Network):
         target = on_grid(batch, self.condition.missing, self.steps)
         there, back = (_draw_forced(batch, self.steps, parameters.teacher_forcing, generator) for _ in range(2))
         translated = self.translate(encoded, state, self.missing, target, there)
-        encoded, state = self.encoder(self.missing.read(translated))
+        encoded, state = run_lstm(self.encoder, self.missing.read(translated))
         returned = self.translate(encoded, state, self.available, source, back)
         translation, cycle = F.mse_loss(translated, target), F.mse_loss(returned, source)
         return Losses(
@@ -152,7 +153,7 @@ class MCTN(Network):
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         assert tuple(conditions) == self.selection
         source = on_grid(batch, self.condition.available, self.steps)
-        return self.classify(self.encoder(self.available.read(source))[0])[None]
+        return self.classify(run_lstm(self.encoder, self.available.read(source))[0])[None]
 
 
 def on_grid(batch: Batch, modalities: Sequence[Modality], steps: int) -> Tensor:
@@ -173,17 +174,21 @@ def on_grid(batch: Batch, modalities: Sequence[Modality], steps: int) -> Tensor:
     return torch.cat(parts, 2)
 
 
-def _draw_forced(batch: Batch, steps: int, rate: float, generator: torch.Generator | None) -> Tensor | None:
+def _draw_forced(batch: Batch, steps: int, rate: float, generator: Generator | None) -> Tensor | None:
     if generator is None:
         return None
-    return torch.rand(len(batch), steps, generator=generator, device=batch.labels.device) < rate
+    size, device = (len(batch), steps), batch.labels.device
+    return drawn(lambda own: torch.rand(size, generator=own, device=device), batch.labels, generator) < rate
 
 
-def translation_objective(
-    network: MCTN, parameters: MCTNParameters, examples: Examples, weights: Weights | None
-) -> Objective:
-    del examples, weights
-    return lambda batch, generator: network.losses(batch, parameters, generator)
+class TranslationObjective(Objective):
+    """L_cls + L_trans + L_cycle."""
+
+    network: MCTN
+    settings: MCTNParameters
+
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        return self.network.losses(batch, self.settings, generator)
 
 
 SYSTEM = System(
@@ -195,7 +200,7 @@ SYSTEM = System(
             version=1,
             parameters=MCTNParameters,
             network=lambda shape, parameters: MCTN(shape, parameters.dropout, parameters.steps),
-            objective=translation_objective,
+            objective=TranslationObjective,
             conditions=ALL_CONDITIONS,
         )
     },

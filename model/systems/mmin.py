@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.batches import Batch, Examples, availability, draw_availability
+from data.batches import Batch, Examples, availability
 from data.conditions import MISSING_CONDITIONS, Condition
+from model.draws import Generator, draw_availability
 from model.encoders import HIDDEN, Encodings, SpecificityEncoders, encode_set
 from model.imagination import BLOCK_SIZES, ResidualImagination
 from model.layers import Classifier, load_weights
@@ -53,8 +54,8 @@ class FullModalityNetwork(Network):
         self.encoders = SpecificityEncoders(shape.dimensions, hidden)
         self.classifier = Classifier(3 * hidden, shape.classes, hidden=hidden, dropout_rate=dropout_rate)
 
-    def losses(self, batch: Batch, available: Tensor, generator: torch.Generator | None = None) -> Losses:
-        """L_cls with these modalities available, bool (batch, 3)."""
+    def losses(self, batch: Batch, available: Tensor | None = None, generator: Generator | None = None) -> Losses:
+        """L_cls with these modalities available, bool (batch, 3); without, with all."""
         h = self.encoders(batch, available, generator)
         classification = F.cross_entropy(self.classifier(h.flatten(1), generator), batch.labels)
         return Losses(classification, {"cls": classification})
@@ -80,7 +81,7 @@ class MMINWithoutCycle(Network):
             self.imagination.representation, shape.classes, hidden=hidden, dropout_rate=dropout_rate
         )
 
-    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Imagined features h', (batch, 3, hidden), and logits, of h under a condition, (batch, 3, hidden)."""
         imagined, representation = self.imagination(h.flatten(1))
         return imagined.view_as(h), self.classifier(representation, generator)
@@ -91,7 +92,7 @@ class MMINWithoutCycle(Network):
         available: Tensor,
         teacher: Encodings,
         parameters: MMINWithoutCycleParameters,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
     ) -> Losses:
         """L_cls + 4 L_img; `available` is bool (batch, 3), `teacher` holds stage 1's encodings of the whole set."""
         return self._losses(batch, available, teacher, parameters, generator)[0]
@@ -102,7 +103,7 @@ class MMINWithoutCycle(Network):
         available: Tensor,
         teacher: Encodings,
         parameters: MMINWithoutCycleParameters,
-        generator: torch.Generator | None,
+        generator: Generator | None,
     ) -> tuple[Losses, Tensor, Tensor]:
         """The losses, with the h and the h' that they are made of."""
         h = self.encoders(batch, available, generator)
@@ -138,7 +139,7 @@ class MMIN(MMINWithoutCycle):
         available: Tensor,
         teacher: Encodings,
         parameters: MMINWithoutCycleParameters,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
     ) -> Losses:
         """L_cls + 4 L_img + 2 L_cycle; the cycle's target h is not trained by it."""
         assert isinstance(parameters, MMINParameters)
@@ -147,30 +148,42 @@ class MMIN(MMINWithoutCycle):
         return Losses(losses.total + parameters.cycle_weight * cycle, {**losses.terms, "cycle": cycle})
 
 
-def pretraining_objective(
-    network: FullModalityNetwork, parameters: FullModalityParameters, examples: Examples, weights: Weights | None
-) -> Objective:
-    del parameters, examples, weights
+class FullModalityObjective(Objective):
+    """L_cls of complete utterances."""
 
-    def objective(batch: Batch, generator: torch.Generator) -> Losses:
-        everything = batch.labels.new_ones(len(batch), 3, dtype=torch.bool)
-        return network.losses(batch, everything, generator)
+    network: FullModalityNetwork
 
-    return objective
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        return self.network.losses(batch, None, generator)
 
 
-def imagination_objective(
-    network: MMINWithoutCycle, parameters: MMINWithoutCycleParameters, examples: Examples, weights: Weights | None
-) -> Objective:
+class ImaginationObjective(Objective):
     """The student starts from stage 1, whose frozen encoders are the teacher; conditions are drawn at every visit."""
-    assert weights is not None
-    pretrained = FullModalityNetwork(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
-    load_weights(pretrained, weights)
-    network.encoders.load_state_dict(pretrained.encoders.state_dict())
-    teacher = encode_set(pretrained.encoders, examples)
-    return lambda batch, generator: network.losses(
-        batch, draw_availability(len(batch), generator), teacher, parameters, generator
-    )
+
+    network: MMINWithoutCycle
+    settings: MMINWithoutCycleParameters
+    real: Tensor
+    zero: Tensor
+
+    def __init__(
+        self,
+        network: MMINWithoutCycle,
+        settings: MMINWithoutCycleParameters,
+        examples: Examples,
+        weights: Weights | None,
+    ) -> None:
+        super().__init__(network, settings, examples, weights)
+        assert weights is not None
+        pretrained = FullModalityNetwork(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
+        load_weights(pretrained, weights)
+        network.encoders.load_state_dict(pretrained.encoders.state_dict())
+        teacher = encode_set(pretrained.encoders, examples)
+        self.register_buffer("real", teacher.real)
+        self.register_buffer("zero", teacher.zero)
+
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        available = draw_availability(batch.labels, generator)
+        return self.network.losses(batch, available, Encodings(self.real, self.zero), self.settings, generator)
 
 
 PRETRAINING = Recipe(
@@ -178,7 +191,7 @@ PRETRAINING = Recipe(
     version=2,
     parameters=FullModalityParameters,
     network=lambda shape, parameters: FullModalityNetwork(shape, parameters.dropout),
-    objective=pretraining_objective,
+    objective=FullModalityObjective,
 )
 
 MMIN_SYSTEM = System(
@@ -191,7 +204,7 @@ MMIN_SYSTEM = System(
             version=2,
             parameters=MMINParameters,
             network=lambda shape, parameters: MMIN(shape, parameters.dropout),
-            objective=imagination_objective,
+            objective=ImaginationObjective,
             after="pretrain",
         ),
     },
@@ -207,7 +220,7 @@ WITHOUT_CYCLE_SYSTEM = System(
             version=2,
             parameters=MMINWithoutCycleParameters,
             network=lambda shape, parameters: MMINWithoutCycle(shape, parameters.dropout),
-            objective=imagination_objective,
+            objective=ImaginationObjective,
             after="pretrain",
         ),
     },

@@ -28,8 +28,9 @@ from data.corpus import open_corpus, write_corpus
 from data.folder import Folder
 from data.synthesis import synthesise
 from model.evaluation import predict
+from model.run import Precision, autocast
 from model.systems import SYSTEMS
-from model.training import Precision, autocast, train, trained_network
+from model.training import train, trained_network
 
 RUN = {"pretrain": 20, "train": 40}
 """Epochs of a run."""

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.convolution import largest_response, within
+from model.convolution import _sums, _sums_of_some, largest_response, within
 
 WINDOW = 3
 
@@ -48,3 +48,30 @@ def test_where_no_response_reaches_the_loss_the_gradient_is_zero() -> None:
     (largest_response(x, lengths, weight, bias) * 0).sum().backward()
     assert weight.grad is not None
     assert not weight.grad.any()
+
+
+def test_of_runs_each_has_its_own_values_and_gradients() -> None:
+    x, lengths, weight, bias = drawn(torch.float64)
+    scales = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)[:, None, None, None]
+    inputs, weights = x * scales, (weight * scales).detach().requires_grad_()
+    several = torch.stack([lengths, lengths.flip(0), lengths])
+    biases = bias.expand(3, -1).detach().clone().requires_grad_()
+    found = torch.vmap(largest_response)(inputs, several, weights, biases)
+    alone = torch.stack([plainly(*parts) for parts in zip(inputs, several, weights, biases, strict=True)])
+    torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-10)
+    for one, other in zip(
+        torch.autograd.grad(found.sin().sum(), [weights, biases]),
+        torch.autograd.grad(alone.sin().sum(), [weights, biases]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_windows_that_do_not_matter_may_be_summed_or_not() -> None:
+    generator = torch.Generator().manual_seed(7)
+    frames = torch.randn(40, 6, generator=generator, dtype=torch.float64)
+    starts = torch.randint(38, (5, 8), generator=generator)
+    factors = F.relu(torch.randn(5, 8, generator=generator, dtype=torch.float64))
+    every, some = (sums(frames, starts, factors, WINDOW) for sums in (_sums, _sums_of_some))
+    torch.testing.assert_close(some, every, rtol=1e-12, atol=1e-12)
+    assert (factors == 0).any()

@@ -16,8 +16,9 @@ from model.checkpoint import Checkpoint, Epoch
 from model.evaluation import predict
 from model.parameters import TrainingParameters
 from model.recipe import Network, Recipe, Shape, System, Weights
+from model.run import Trained
 from model.systems import RECIPES, SYSTEMS
-from model.training import Trained, train, trained_network
+from model.training import train, trained_network
 from tests.small import DIMENSIONS, make_corpus
 
 CORPUS = make_corpus(utterances=96)

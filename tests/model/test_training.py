@@ -6,11 +6,12 @@ from data.batches import Examples
 from data.conditions import ALL_CONDITIONS, Condition
 from data.corpus import Corpus, Sequences
 from data.errors import UserError
-from model.dropout import dropout
+from model.draws import dropout
 from model.evaluation import predict
 from model.parameters import TrainingParameters
+from model.run import DivergedError, Trained
 from model.systems.if_mmin import SYSTEM, IFMMINParameters, PretrainingParameters
-from model.training import DivergedError, Trained, train, trained_network
+from model.training import train, trained_network
 from tests.small import make_corpus
 
 PRETRAIN, TRAIN = SYSTEM.recipes["pretrain"], SYSTEM.recipes["train"]
