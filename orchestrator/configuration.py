@@ -79,6 +79,9 @@ class Compute(_Frozen):
     workers: int | None = Field(None, ge=1, le=1024, description="stages at once; by default one for each CPU core")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes GPUs where there are any")
     gpu_shares: GpuShares = Field(GpuShares(), description="fraction of a GPU for each kind of stage")
+    runs_per_task: int | None = Field(
+        None, ge=1, le=1024, description="runs trained as one; by default 1 on a CPU, on a GPU as many as fit"
+    )
     retries: int = Field(10, ge=0, description="times that a stage is tried again after its worker or node was lost")
     checkpoint_s: float = Field(30, ge=0, le=60, description="seconds between two checkpoints of a stage, at least")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 computes under autocast")

@@ -50,7 +50,7 @@ class Desk:
             return
         share: float | None = self._workers.share(stage)
         while share is not None:
-            _, seconds = self._workers.submit(stage, *stage.upstream, share=share)
+            ((_, seconds),) = self._workers.submit([stage], [stage.upstream], share)
             try:
                 await seconds
                 break

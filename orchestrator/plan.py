@@ -58,6 +58,11 @@ class Stage:
     upstream: tuple[str, ...]
     condition: Condition | None = None
 
+    def alike(self, other: "Stage") -> bool:
+        """Whether the two differ in fold and seed alone."""
+        what = (self.action, self.recipe, self.condition, self.precision, self.corpus, self.parameters)
+        return what == (other.action, other.recipe, other.condition, other.precision, other.corpus, other.parameters)
+
     @property
     def epochs(self) -> int:
         """Epochs that the stage trains; 0 for an evaluation."""

@@ -18,7 +18,7 @@ from orchestrator.configuration import Compute
 from orchestrator.mailbox import Message, collect
 from orchestrator.plan import Plan, Stage, stages_to_run
 from orchestrator.store import Store, StoreError
-from orchestrator.workers import Workers
+from orchestrator.workers import Failed, Workers
 
 LOOK_EVERY_S = 5.0
 LOOKAHEAD = 4
@@ -89,10 +89,11 @@ class _Session:
         self.users_left = Counter(key for stage in stages for key in stage.upstream)
         self.workers = Workers.start(corpus, store, compute)
         self.running: dict[Any, Stage] = {}
+        self.tasks: set[Any] = set()
         self.shares: dict[str, float] = {}
         self.begun: set[str] = set()
         self.again: set[str] = set()
-        self.looked, self.described, self.window = -LOOK_EVERY_S, "", 0
+        self.looked, self.described, self.places, self.window = -LOOK_EVERY_S, "", 1, 0
         self.weights: dict[str, Any] = {}
         self.outcome = Outcome()
 
@@ -107,31 +108,51 @@ class _Session:
                 ready, _ = ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
             self._deliver(collect(self.workers.mailbox))
             for reference in sorted(ready, key=lambda item: self.position[self.running[item].key]):
+                self.tasks.discard(reference)
                 self._finish(self.running.pop(reference), reference)
             self.listener.tick()
 
     def _submit(self) -> None:
-        while self.waiting and len(self.running) < self.window:
+        while self.waiting and len(self.tasks) < self.window:
             stage = self.waiting.popleft()
-            # A stage that is not among those to run is in the store, where the worker reads it.
-            upstream = [self.weights.get(key, key) for key in stage.upstream]
-            self._release(stage.upstream)
             if self._upstream_failed(stage):
+                self._release(stage.upstream)
                 self._skip(stage)
                 continue
-            weights, seconds = self.workers.submit(stage, *upstream)
-            self.running[seconds] = stage
-            if self.users_left[stage.key] or stage.key in self.again:
-                self.weights[stage.key] = weights
+            together = [stage, *self._take_alike(stage)]
+            # A stage that is not among those to run is in the store, where the worker reads it.
+            upstream = [[self.weights.get(key, key) for key in own.upstream] for own in together]
+            references = self.workers.submit(together, upstream)
+            self.tasks.add(references[0][1])
+            for own, (weights, seconds) in zip(together, references, strict=True):
+                self._release(own.upstream)
+                self.running[seconds] = own
+                if self.users_left[own.key] or own.key in self.again:
+                    self.weights[own.key] = weights
+
+    def _take_alike(self, stage: Stage) -> list[Stage]:
+        """Take waiting stages that one task may train together with this one, and that wait for nothing."""
+        if stage.action != "train" or self.workers.runs_per_task(len(self.waiting) + 1, self.places) == 1:
+            return []
+        waiting = {other.key for other in self.waiting}
+        alike = [
+            other
+            for other in self.waiting
+            if other.alike(stage) and waiting.isdisjoint(other.upstream) and not self._upstream_failed(other)
+        ]
+        taken = alike[: self.workers.runs_per_task(len(alike) + 1, self.places) - 1]
+        keys = {other.key for other in taken}
+        self.waiting = deque(other for other in self.waiting if other.key not in keys)
+        return taken
 
     def _look_around(self) -> None:
         """See, now and then, what the cluster has by now."""
         if time.monotonic() - self.looked < LOOK_EVERY_S:
             return
         self.looked = time.monotonic()
-        count, possible = slots(self.compute), slots(self.compute.model_copy(update={"workers": None}))
+        self.places, possible = slots(self.compute), slots(self.compute.model_copy(update={"workers": None}))
         # Where the cluster has room for more stages than are asked for, Ray must not hold more than those.
-        self.window = LOOKAHEAD * count if count == possible else count
+        self.window = LOOKAHEAD * self.places if self.places == possible else self.places
         if (description := describe_cluster()) != self.described:
             self.described = description
             self.listener.cluster(description)
@@ -156,42 +177,48 @@ class _Session:
 
     def _finish(self, stage: Stage, reference: Any) -> None:
         try:
-            seconds = ray.get(reference)
+            outcome = ray.get(reference)
+        except RayTaskError as error:
+            outcome = Failed(error.cause, _ANSI_COLOUR.sub("", str(error)))
         except RayError as error:
-            if self._upstream_failed(stage):
-                self._skip(stage)
-                return
-            if len(self.store.completed(stage.upstream)) < len(stage.upstream):
-                self._wait_again(stage)
-                return
-            cause = error.cause if isinstance(error, RayTaskError) else error
-            if isinstance(cause, StoreError | FolderError):
-                raise cause from None
-            if self._submit_again(stage, error):
-                return
-            text = _ANSI_COLOUR.sub("", str(error)) if isinstance(error, RayTaskError) else traceback.format_exc()
-            lines = str(cause).strip().splitlines()
-            reason = f"{type(cause).__name__}: {lines[0] if lines else 'no reason given'}"
-            failure = Failure(reason, self.store.write_failure(stage.key, text))
-            self.outcome.failed[stage.key] = failure
-            self.listener.failed(stage, failure)
-        else:
-            if not self.store.completed([stage.key]):
-                raise StoreError(
-                    f"A worker kept stage {stage.key} in {self.store.location}, and it is not there on this machine; "
-                    "on several machines --storage must be a folder that they share, or a bucket (s3://, gs://)."
-                )
-            self.outcome.done.append(stage.key)
-            self.listener.finished(stage, seconds)
+            outcome = Failed(error, traceback.format_exc())
+        if isinstance(outcome, Failed):
+            self._fail(stage, outcome)
+            return
+        if not self.store.completed([stage.key]):
+            raise StoreError(
+                f"A worker kept stage {stage.key} in {self.store.location}, and it is not there on this machine; "
+                "on several machines --storage must be a folder that they share, or a bucket (s3://, gs://)."
+            )
+        self.outcome.done.append(stage.key)
+        self.listener.finished(stage, outcome)
 
-    def _submit_again(self, stage: Stage, error: Exception) -> bool:
+    def _fail(self, stage: Stage, failed: Failed) -> None:
+        if self._upstream_failed(stage):
+            self._skip(stage)
+            return
+        if len(self.store.completed(stage.upstream)) < len(stage.upstream):
+            self._wait_again(stage)
+            return
+        if isinstance(failed.cause, StoreError | FolderError):
+            raise failed.cause from None
+        if self._submit_again(stage, failed.cause):
+            return
+        lines = str(failed.cause).strip().splitlines()
+        reason = f"{type(failed.cause).__name__}: {lines[0] if lines else 'no reason given'}"
+        failure = Failure(reason, self.store.write_failure(stage.key, failed.traceback))
+        self.outcome.failed[stage.key] = failure
+        self.listener.failed(stage, failure)
+
+    def _submit_again(self, stage: Stage, cause: Exception) -> bool:
         """Give a stage that ran out of GPU memory more of it, if there is more. Its upstream is in the store."""
-        share = self.workers.larger_share(self.shares.get(stage.key, self.workers.share(stage)), error)
+        share = self.workers.larger_share(self.shares.get(stage.key, self.workers.share(stage)), cause)
         if share is None:
             return False
         self.shares[stage.key] = share
         self.begun.discard(stage.key)
-        weights, seconds = self.workers.submit(stage, *stage.upstream, share=share)
+        ((weights, seconds),) = self.workers.submit([stage], [stage.upstream], share)
+        self.tasks.add(seconds)
         self.running[seconds], self.weights[stage.key] = stage, weights
         self.again.add(stage.key)
         self.listener.retried(stage, f"out of GPU memory, now with {share:g} of a GPU")

@@ -14,9 +14,9 @@ from data.corpus import Corpus
 from model.checkpoint import Checkpoints, Epoch
 from model.evaluation import predict
 from model.recipe import Weights
-from model.run import autocast
+from model.run import DivergedError, Start, Trained, autocast
 from model.systems import RECIPES
-from model.training import train, trained_network
+from model.training import train_together, trained_network
 from orchestrator.plan import Stage
 
 
@@ -27,12 +27,22 @@ class StageResult:
     Attributes:
         weights: empty for an evaluation.
         tables: `history` (a row for each epoch) or `predictions` (a row for each test utterance and condition).
-        seconds: how long it took, an earlier attempt that it went on from included.
+        seconds: how long it took, an earlier attempt that it went on from included; its share, if it was not alone.
     """
 
     weights: Weights
     tables: dict[str, pa.Table]
     seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage that trains, with the weights of its upstream stages; for the other two see `model.run.Start`."""
+
+    stage: Stage
+    upstream: Sequence[Weights]
+    on_epoch: Callable[[Epoch], None] = lambda _: None
+    checkpoints: Checkpoints | None = None
 
 
 def execute(
@@ -47,38 +57,55 @@ def execute(
     """Compute a stage from its corpus and the weights of its upstream stages. On a CPU it uses one thread.
 
     Args:
-        on_epoch, checkpoints: of a stage that trains, see `model.training.train`.
+        on_epoch, checkpoints: of a stage that trains.
+    """
+    if stage.action == "evaluate":
+        return _evaluate(stage, corpus, upstream, device)
+    (result,) = execute_together([Task(stage, upstream, on_epoch, checkpoints)], corpus, device=device)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def execute_together(tasks: Sequence[Task], corpus: Corpus, *, device: str = "cpu") -> list[StageResult | Exception]:
+    """Train stages that differ in fold and seed alone as one; what comes of each.
+
+    Where a GPU has too little memory for so many they are trained in two halves.
     """
     if device == "cpu":
         torch.set_num_threads(1)
-    if stage.action == "train":
-        return _train(stage, corpus, upstream, device, on_epoch, checkpoints)
-    return _evaluate(stage, corpus, upstream, device)
-
-
-def _train(
-    stage: Stage,
-    corpus: Corpus,
-    upstream: Sequence[Weights],
-    device: str,
-    on_epoch: Callable[[Epoch], None],
-    checkpoints: Checkpoints | None,
-) -> StageResult:
     started = time.perf_counter()
+    try:
+        trained = _train(tasks, corpus, device)
+    except torch.OutOfMemoryError as error:
+        if len(tasks) == 1:
+            return [error.with_traceback(None)]
+        trained = None  # The traceback, which holds on to the memory, ends with this block.
+    if trained is None:
+        halves = tasks[: len(tasks) // 2], tasks[len(tasks) // 2 :]
+        return [result for half in halves for result in execute_together(half, corpus, device=device)]
+    seconds = (time.perf_counter() - started) / len(tasks)
+    return [own if isinstance(own, DivergedError) else _result(own, seconds) for own in trained]
+
+
+def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained | DivergedError]:
+    stage = tasks[0].stage
     recipe = RECIPES[stage.recipe]
-    trained = train(
+    return train_together(
         recipe,
         recipe.parameters(**stage.parameters),  # type: ignore[arg-type]  # the plan made them from this very class
         corpus,
-        fold=stage.fold,
-        seed=stage.seed,
-        weights=upstream[0] if upstream else None,
+        [
+            Start(task.stage.fold, task.stage.seed, next(iter(task.upstream), None), task.on_epoch, task.checkpoints)
+            for task in tasks
+        ],
         condition=stage.condition,
         device=device,
         precision=stage.precision,
-        on_epoch=on_epoch,
-        checkpoints=checkpoints,
     )
+
+
+def _result(trained: Trained, seconds: float) -> StageResult:
     rows = [
         {
             "epoch": epoch.epoch,
@@ -90,11 +117,13 @@ def _train(
         }
         for epoch in trained.history
     ]
-    seconds = max(time.perf_counter() - started, sum(epoch.seconds for epoch in trained.history))
+    seconds = max(seconds, sum(epoch.seconds for epoch in trained.history))
     return StageResult(trained.weights, {"history": pa.Table.from_pylist(rows)}, seconds)
 
 
 def _evaluate(stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str) -> StageResult:
+    if device == "cpu":
+        torch.set_num_threads(1)
     started = time.perf_counter()
     recipe = RECIPES[stage.recipe]
     network = trained_network(recipe, recipe.parameters(**stage.parameters), corpus, upstream, device)  # type: ignore[arg-type]

@@ -1,9 +1,11 @@
 """What Ray's workers do: compute a stage, tell the driver how it goes, keep the result in the store."""
 
+import math
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import ray
@@ -17,8 +19,14 @@ from orchestrator.cluster import device_of, on_this_node
 from orchestrator.configuration import Compute
 from orchestrator.mailbox import Mailbox, report
 from orchestrator.plan import Stage
-from orchestrator.stages import execute
+from orchestrator.stages import StageResult, Task, execute, execute_together
 from orchestrator.store import Store
+
+RUN_BYTES = 3 * 2**30
+"""A guess of what a run of IF-MMIN takes of a GPU at IEMOCAP's sizes; if it is too small, `execute_together` copes."""
+
+MOST_TOGETHER = 30
+"""Runs in one task: the paper's folds and seeds of one system."""
 
 
 class StoredCheckpoints:
@@ -56,33 +64,75 @@ def context_behind(reference: Any) -> Context:
     return context
 
 
+@dataclass(frozen=True)
+class Failed:
+    """What a stage comes to that fails while others of the same task do not."""
+
+    cause: Exception
+    traceback: str
+
+
 @ray.remote
-def run_stage(stage: Stage, references: Sequence[Any], device: str, *upstream: Weights | str) -> tuple[Weights, float]:
-    """Compute a stage and keep its result.
+def run_stages(stages: Sequence[Stage], references: Sequence[Any], device: str, *upstream: Any) -> tuple[Any, ...]:
+    """Compute a stage, or as one several that differ in fold and seed alone, and keep what comes of each.
 
     Args:
         references: one, to the context; in a list, where Ray leaves it as it is.
-        upstream: each upstream stage as its weights, or as its key in the store.
+        upstream: each upstream stage of each stage as its weights, as its key in the store, or None if it failed.
+
+    Returns:
+        The weights of each stage, then how many seconds each took, or why it failed.
 
     Ray calls this again when a worker or a node was lost, or with it the weights that it returned; what is in the store
     by then is not computed again.
     """
     context = context_behind(references[0])
-    store = context.store
-    if store.completed([stage.key]):
-        weights = store.read_weights(stage.key) if stage.action == "train" else {}
-        return weights, store.read_record(stage.key)["seconds"]
-    report(context.mailbox, stage.key, None)
-    result = execute(
-        stage,
-        context.corpus,
-        [store.read_weights(item) if isinstance(item, str) else item for item in upstream],
-        device=device,
-        on_epoch=lambda epoch: report(context.mailbox, stage.key, epoch),
-        checkpoints=StoredCheckpoints(store, stage.key, context.compute.checkpoint_s),
-    )
-    store.write_stage(stage, result)
-    return result.weights, result.seconds
+    store, given = context.store, iter(upstream)
+    complete = store.completed([stage.key for stage in stages])
+    weights: dict[str, Weights | None] = {}
+    outcomes: dict[str, float | Failed] = {}
+    tasks = []
+    for stage in stages:
+        needed = [next(given) for _ in stage.upstream]
+        if stage.key in complete:
+            weights[stage.key] = store.read_weights(stage.key) if stage.action == "train" else {}
+            outcomes[stage.key] = store.read_record(stage.key)["seconds"]
+        elif None in needed:
+            outcomes[stage.key] = Failed(RuntimeError("What it starts from has failed."), "")
+        else:
+            report(context.mailbox, stage.key, None)
+            tasks.append(
+                Task(
+                    stage,
+                    [store.read_weights(item) if isinstance(item, str) else item for item in needed],
+                    partial(report, context.mailbox, stage.key),
+                    StoredCheckpoints(store, stage.key, context.compute.checkpoint_s),
+                )
+            )
+    for task, result in zip(tasks, _compute(tasks, context, device), strict=True):
+        if isinstance(result, Exception):
+            if len(stages) == 1:
+                raise result
+            outcomes[task.stage.key] = Failed(result, "".join(traceback.format_exception(result)))
+        else:
+            store.write_stage(task.stage, result)
+            weights[task.stage.key], outcomes[task.stage.key] = result.weights, result.seconds
+    return *(weights.get(stage.key) for stage in stages), *(outcomes[stage.key] for stage in stages)
+
+
+def _compute(tasks: Sequence[Task], context: Context, device: str) -> Iterator[StageResult | Exception]:
+    if tasks and tasks[0].stage.action == "evaluate":
+        for task in tasks:
+            yield execute(task.stage, context.corpus, task.upstream, device=device)
+        return
+    fitting = context.compute.runs_per_task or _fitting(device)
+    for first in range(0, len(tasks), fitting):
+        yield from execute_together(tasks[first : first + fitting], context.corpus, device=device)
+
+
+def _fitting(device: str) -> int:
+    """How many runs a GPU's free memory is good for."""
+    return max(1, torch.cuda.mem_get_info()[0] // RUN_BYTES) if device == "cuda" else 1
 
 
 @dataclass(frozen=True)
@@ -102,25 +152,39 @@ class Workers:
         ).remote()
         return cls(ray.put(Context(corpus, store, mailbox, compute)), mailbox, compute, device_of(compute))
 
-    def submit(self, stage: Stage, *upstream: Any, share: float | None = None) -> tuple[Any, Any]:
-        """References to the weights and seconds of a stage.
+    def submit(
+        self, stages: Sequence[Stage], upstream: Sequence[Sequence[Any]], share: float | None = None
+    ) -> list[tuple[Any, Any]]:
+        """Of each stage references to its weights and to how many seconds it took.
 
         Args:
-            upstream: see `run_stage`.
+            stages: one, or several that differ in fold and seed alone and are trained as one.
+            upstream: of each stage, see `run_stages`.
             share: of a GPU, instead of the configuration's.
         """
-        share = self.share(stage) if share is None else share
+        share = self.share(stages[0]) if share is None else share
         options = {
-            "num_returns": 2,
+            "num_returns": 2 * len(stages),
             "num_cpus": 1,
             "num_gpus": share,
             "max_retries": self.compute.retries,
             # Not in the placement group of a trial, which holds nothing that a stage could take.
             "scheduling_strategy": "DEFAULT",
         }
-        results: Any = run_stage.options(**options).remote(stage, [self.context], self.device, *upstream)
-        weights, seconds = results
-        return weights, seconds
+        given = [item for items in upstream for item in items]
+        references: Any = run_stages.options(**options).remote(list(stages), [self.context], self.device, *given)
+        return list(zip(references[: len(stages)], references[len(stages) :], strict=True))
+
+    def runs_per_task(self, alike: int, places: int) -> int:
+        """How many of the stages that differ in fold and seed alone one task should train.
+
+        Args:
+            alike: how many such stages there are.
+            places: how many tasks can run at once.
+        """
+        if self.compute.runs_per_task:
+            return self.compute.runs_per_task
+        return min(MOST_TOGETHER, math.ceil(alike / places)) if self.device == "cuda" else 1
 
     def share(self, stage: Stage) -> float:
         """The fraction of a GPU that a stage takes."""

@@ -128,7 +128,7 @@ def kill_worker(driver: Driver, draw: random.Random) -> None:
         raylets = {
             info.process.pid for node in driver.cluster.list_all_nodes() for info in node.all_processes["raylet"]
         }
-        workers = [pid for pid, parent, title in processes() if parent in raylets and "ray::run_stage" in title]
+        workers = [pid for pid, parent, title in processes() if parent in raylets and "ray::run_stages" in title]
         if workers:
             os.kill(draw.choice(workers), signal.SIGKILL)
             return

@@ -1,6 +1,6 @@
 """Plans really run by Ray: slow for Ray's start-up and its workers' imports, some seconds each time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,15 +145,17 @@ def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
     assert contents(plan, store) == contents(plan, expected)
 
 
+def spoilt_in_the_first_fold() -> Corpus:
+    """Only the first fold trains on the utterances that are not numbers; the losses there become NaN."""
+    sequences = CORPUS.sequences["v"]
+    values = sequences.values.copy()
+    values[: sequences.offsets[len(CORPUS) // 3]] = np.nan
+    return replace(CORPUS, sequences={**CORPUS.sequences, "v": Sequences(values, sequences.offsets)})
+
+
 @pytest.mark.slow
 def test_a_failing_stage_skips_what_depends_on_it_and_nothing_else(tmp_path: Path) -> None:
-    spoilt = {}
-    for modality, sequences in CORPUS.sequences.items():
-        values = sequences.values.copy()
-        if modality == "v":  # only the first fold trains on these utterances; the losses there become NaN
-            values[sequences.offsets[0] : sequences.offsets[len(CORPUS) // 3]] = np.nan
-        spoilt[modality] = Sequences(values, sequences.offsets)
-    corpus = replace(CORPUS, sequences=spoilt)
+    corpus = spoilt_in_the_first_fold()
     plan, listener = make_plan(configure(2), corpus), Record()
     outcome = run(plan, Store(tmp_path), 2, corpus, listener)
     first = plan.runs[0]
@@ -162,7 +164,28 @@ def test_a_failing_stage_skips_what_depends_on_it_and_nothing_else(tmp_path: Pat
     assert set(outcome.done) == {key for r in plan.runs[1:] for key in r.stages.values()}
     failure = outcome.failed[first.stages["pretrain"]]
     assert "DivergedError" in failure.reason
-    assert "training.py" in Path(failure.traceback).read_text()
+    assert "DivergedError" in Path(failure.traceback).read_text()
+
+
+@pytest.mark.slow
+def test_runs_that_train_as_one_are_kept_one_by_one_and_fail_one_by_one(tmp_path: Path) -> None:
+    corpus, listener = spoilt_in_the_first_fold(), Record()
+    configuration = configure(2, seeds="0-1", compute={"workers": 2, "runs_per_task": 4})
+    plan = make_plan(configuration, corpus)
+    assert len(plan.runs) == 6
+    outcome = run_plan(plan, corpus, Store(tmp_path), configuration.compute, listener)
+    spoilt = [own for own in plan.runs if own.fold == 1]
+    assert sorted(outcome.failed) == sorted(own.stages["pretrain"] for own in spoilt)
+    assert sorted(outcome.skipped) == sorted(own.stages[name] for own in spoilt for name in ("train", "evaluate"))
+    started = [key for event, key in listener.events if event == "started"]
+    assert len(started) == len(set(started))
+    for own in plan.runs:
+        if own.fold == 2:
+            stage, store = plan.stages[own.stages["train"]], Store(tmp_path)
+            alone = execute(stage, corpus, [store.read_weights(key) for key in stage.upstream])
+            kept = store.read_weights(stage.key)
+            assert max(float(np.abs(kept[name] - value).max()) for name, value in alone.weights.items()) < 1e-3
+            assert store.read_table(stage.key, "history").num_rows == 2
 
 
 @pytest.mark.slow
@@ -185,10 +208,15 @@ class Starved(Workers):
     def start(cls, *arguments: Any) -> Workers:
         return cls(**{**vars(Workers.start(*arguments)), "device": "cuda"})
 
-    def submit(self, stage: Stage, *upstream: Any, share: float | None = None) -> tuple[Any, Any]:
-        if (share or self.share(stage)) < 1:
-            return tuple(starve.options(num_returns=2).remote())
-        return Workers(**{**vars(self), "device": "cpu"}).submit(stage, *upstream, share=0)
+    def runs_per_task(self, alike: int, places: int) -> int:  # noqa: ARG002
+        return 1
+
+    def submit(
+        self, stages: Sequence[Stage], upstream: Sequence[Sequence[Any]], share: float | None = None
+    ) -> list[tuple[Any, Any]]:
+        if (share or self.share(stages[0])) < 1:
+            return [tuple(starve.options(num_returns=2).remote())]
+        return Workers(**{**vars(self), "device": "cpu"}).submit(stages, upstream, share=0)
 
 
 @pytest.mark.slow
