@@ -23,7 +23,7 @@ from rich.console import Console
 from data.catalogue import SHIPPED
 from data.corpus import open_corpus
 from data.folder import Folder
-from orchestrator import stages
+from orchestrator import workers
 from orchestrator.configuration import load_configuration
 from orchestrator.plan import Stage, make_plan
 from orchestrator.progress import Display
@@ -47,8 +47,7 @@ def sleep_instead() -> None:
     def execute_together(tasks: Sequence[Task], *_: Any, **__: Any) -> list[StageResult]:
         return [execute(task.stage) for task in tasks]
 
-    # What the function that Ray ships looks up by name.
-    stages.execute, stages.execute_together = execute, execute_together
+    workers.execute, workers.execute_together = execute, execute_together
 
 
 class Watched(Display):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import model.encoders
 from data.batches import Batch
 from model.encoders import SpecificityEncoders
 from model.layers import initialise
@@ -44,9 +45,23 @@ COUNT = 7 * 6
 MASKS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]).bool().repeat(6, 1)
 
 
-def test_encoding_with_the_savings_equals_encoding_every_masked_utterance(encoders: SpecificityEncoders) -> None:
-    batch = random_batch(COUNT, torch.float64)
-    torch.testing.assert_close(encoders(batch, MASKS), plain(encoders, batch, MASKS), rtol=1e-12, atol=1e-12)
+@pytest.fixture(params=[True, False], ids=["as on a CPU", "as on a GPU"])
+def may_look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to the same encodings: with shapes that depend on what is in a batch, and without."""
+    monkeypatch.setattr(model.encoders, "_may_look", lambda _: request.param)
+
+
+@pytest.mark.usefixtures("may_look")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_the_savings_change_neither_encodings_nor_gradients(
+    encoders: SpecificityEncoders, dtype: torch.dtype, tolerance: float
+) -> None:
+    encoders, batch = encoders.to(dtype), random_batch(COUNT, dtype)
+    weights = torch.randn(COUNT, 3, 6, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    actual, expected = encoders(batch, MASKS), plain(encoders, batch, MASKS)
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+    gradients = (torch.autograd.grad((h * weights).sum(), list(encoders.parameters())) for h in (actual, expected))
+    torch.testing.assert_close(next(gradients), next(gradients), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("mask", MASKS[:7].tolist())
@@ -54,14 +69,6 @@ def test_both_encodings_combine_to_every_condition(encoders: SpecificityEncoders
     batch, available = random_batch(COUNT, torch.float64), torch.tensor(mask).expand(COUNT, 3)
     expected = plain(encoders, batch, available)
     torch.testing.assert_close(encoders.both(batch).under(torch.tensor(mask)), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_gradients_with_the_savings_equal_those_of_the_plain_way(encoders: SpecificityEncoders) -> None:
-    batch = random_batch(COUNT, torch.float64)
-    weights = torch.randn(COUNT, 3, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    expected = torch.autograd.grad((plain(encoders, batch, MASKS) * weights).sum(), list(encoders.parameters()))
-    actual = torch.autograd.grad((encoders(batch, MASKS) * weights).sum(), list(encoders.parameters()))
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_an_encoding_does_not_depend_on_batch_mates(encoders: SpecificityEncoders) -> None:

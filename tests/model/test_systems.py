@@ -9,14 +9,14 @@ import pytest
 import safetensors.numpy
 import torch
 
-from data.batches import Examples
+from data.batches import Batch, Examples
 from data.conditions import ALL_CONDITIONS
 from data.corpus import Corpus, Sequences
 from model.checkpoint import Checkpoint, Epoch
 from model.evaluation import predict
 from model.parameters import TrainingParameters
 from model.recipe import Network, Recipe, Shape, System, Weights
-from model.run import Trained
+from model.run import Start, Trained, TrainingRun
 from model.systems import RECIPES, SYSTEMS
 from model.training import train, trained_network
 from tests.small import DIMENSIONS, make_corpus
@@ -175,6 +175,21 @@ def test_every_part_of_a_network_is_clipped_once(system: System) -> None:
             network = recipe.network(Shape(DIMENSIONS, 3, condition), parameters_of(recipe))
             clipped = [id(parameter) for part in network.sub_networks() for parameter in part.parameters()]
             assert sorted(clipped) == sorted(map(id, network.parameters()))
+
+
+def test_no_step_depends_on_what_is_in_the_memory_of_a_device(system: System, briefly: TrainedSystem) -> None:
+    """On the device "meta" tensors have shapes only: to look at a value, for which one waits for a GPU, is an error."""
+    for recipe in system.recipes.values():
+        upstream = briefly.weights[0] if recipe.after else None
+        for condition in recipe.conditions or (None,):
+            run = TrainingRun(recipe, parameters_of(recipe), CORPUS, Start(1, 0, upstream), condition, "cpu")
+            batch = run.training.batch(torch.arange(8))
+            features, lengths = (
+                {m: x.to("meta") for m, x in parts.items()} for parts in (batch.features, batch.lengths)
+            )
+            batch = Batch(features, lengths, batch.labels.to("meta"), batch.rows.to("meta"))
+            run.objective.to("meta")(batch, run.draws).total.backward()
+            run.network.logits(batch, run.network.selection)
 
 
 def test_a_recipe_has_one_name_and_documented_hyperparameters() -> None:
