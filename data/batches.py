@@ -106,13 +106,15 @@ class _Source:
 
     def gather(self) -> tuple[Tensor, Tensor]:
         """Features, (..., utterances, time, features), and lengths, where the values are."""
-        steps = torch.arange(int(self.lengths.max()), device=self.values.device)
+        shortest, longest = (int(x) for x in self.lengths.aminmax())
+        steps = torch.arange(longest, device=self.values.device)
         starts, lengths = (x.to(self.values.device, non_blocking=True) for x in (self.starts, self.lengths))
         frames = (starts[..., None] + steps).clamp_(max=len(self.values) - 1)
         features = self.values.index_select(0, frames.flatten()).view(*frames.shape, -1)
         if self.mean is not None and self.deviation is not None:
             features.sub_(self.mean).div_(self.deviation)
-        features.masked_fill_((steps >= lengths[..., None])[..., None], 0)
+        if shortest < longest:
+            features.masked_fill_((steps >= lengths[..., None])[..., None], 0)
         return features, lengths
 
 
