@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,6 +59,17 @@ class Sequences:
     @property
     def dimension(self) -> int:
         return int(self.values.shape[1])
+
+    @cached_property
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Sums and sums of squares over each utterance's frames less the first of all, (utterances, features) each."""
+        sums, squares = (np.empty((len(self), self.dimension)) for _ in range(2))
+        for part in np.array_split(np.arange(len(self)), max(1, len(self) // 256)):
+            starts = self.offsets[part]
+            frames = self.values[starts[0] : self.offsets[part[-1] + 1]].astype(np.float64) - self.values[0]
+            sums[part] = np.add.reduceat(frames, starts - starts[0])
+            squares[part] = np.add.reduceat(frames**2, starts - starts[0])
+        return sums, squares
 
 
 @dataclass(frozen=True)
@@ -144,20 +156,13 @@ def training_statistics(
 
     A feature that never varies gets the deviation 1.
     """
-    sequences = corpus.sequences[modality]
-    total = np.zeros(sequences.dimension)
-    squares = np.zeros(sequences.dimension)
-    train = corpus.folds[fold].train
-    shift = sequences.values[:1].astype(np.float64)
-    for part in np.array_split(train, max(1, len(train) // 256)):
-        frames = np.concatenate([sequences[i] for i in part]).astype(np.float64) - shift
-        total += frames.sum(0)
-        squares += (frames**2).sum(0)
+    sequences, train = corpus.sequences[modality], corpus.folds[fold].train
+    sums, squares = (x[train].sum(0) for x in sequences.moments)
     count = int(sequences.lengths[train].sum())
-    mean = total / count
+    mean = sums / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     deviation[deviation < 1e-6 * np.maximum(1, np.abs(mean))] = 1
-    return (mean + shift[0]).astype(np.float32), deviation.astype(np.float32)
+    return (mean + sequences.values[0]).astype(np.float32), deviation.astype(np.float32)
 
 
 def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zstd"] | None = None) -> Corpus:

@@ -34,7 +34,7 @@ AUGMENTED_SYSTEM = System(
     recipes={
         "train": Recipe(
             name="augmented",
-            version=2,
+            version=3,
             parameters=FullModalityParameters,
             network=lambda shape, parameters: AugmentedNetwork(shape, parameters.dropout),
             objective=AugmentedObjective,

@@ -206,7 +206,7 @@ class ImaginationObjective(Objective):
 
 PRETRAINING = Recipe(
     name="invariance-pretraining",
-    version=2,
+    version=3,
     parameters=PretrainingParameters,
     network=lambda shape, parameters: InvariancePretraining(shape, parameters.dropout),
     objective=PretrainingObjective,
@@ -219,7 +219,7 @@ SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="if-mmin",
-            version=2,
+            version=3,
             parameters=IFMMINParameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
             objective=ImaginationObjective,

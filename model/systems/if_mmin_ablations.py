@@ -37,7 +37,7 @@ WITHOUT_INVARIANCE_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="if-mmin-no-linv",
-            version=2,
+            version=3,
             parameters=ImaginationParameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
             objective=WithoutInvarianceObjective,
@@ -53,7 +53,7 @@ UNCASCADED_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="if-mmin-no-cascade",
-            version=2,
+            version=3,
             parameters=IFMMINParameters,
             network=lambda shape, parameters: UncascadedIFMMIN(shape, parameters.dropout),
             objective=ImaginationObjective,

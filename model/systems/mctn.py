@@ -197,7 +197,7 @@ SYSTEM = System(
     recipes={
         "train": Recipe(
             name="mctn",
-            version=1,
+            version=2,
             parameters=MCTNParameters,
             network=lambda shape, parameters: MCTN(shape, parameters.dropout, parameters.steps),
             objective=TranslationObjective,

@@ -188,7 +188,7 @@ class ImaginationObjective(Objective):
 
 PRETRAINING = Recipe(
     name="full-modality-pretraining",
-    version=2,
+    version=3,
     parameters=FullModalityParameters,
     network=lambda shape, parameters: FullModalityNetwork(shape, parameters.dropout),
     objective=FullModalityObjective,
@@ -201,7 +201,7 @@ MMIN_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="mmin",
-            version=2,
+            version=3,
             parameters=MMINParameters,
             network=lambda shape, parameters: MMIN(shape, parameters.dropout),
             objective=ImaginationObjective,
@@ -217,7 +217,7 @@ WITHOUT_CYCLE_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": Recipe(
             name="mmin-no-cycle",
-            version=2,
+            version=3,
             parameters=MMINWithoutCycleParameters,
             network=lambda shape, parameters: MMINWithoutCycle(shape, parameters.dropout),
             objective=ImaginationObjective,
