@@ -73,6 +73,7 @@ def synthesise(
             "label": labels.astype(np.int64),
             "speaker": [f"speaker {speaker + 1}" for speaker in speakers],
             "session": sessions,
+            "gender": ["female" if speaker % 2 == 0 else "male" for speaker in speakers],
         }
     )
     return Corpus(

@@ -110,12 +110,16 @@ def report(
             help="Compare with this system (if-mmin by default), and with published figures; may be given twice.",
         ),
     ] = None,
+    protocols: Annotated[
+        str | None,
+        typer.Option(help="Evaluate also under these: random-modality,random-frames,frame-block, or all."),
+    ] = None,
     storage: Storage = None,
 ) -> None:
     """Print an experiment's table, and write its report: one page of tables, tests, figures, and how they were made."""
     from orchestrator.reporting import show_report
 
-    show_report(experiment, storage, output, against or [])
+    show_report(experiment, storage, output, against or [], _words(protocols))
 
 
 @app.command(epilog="Example: ifmmin status paper --storage s3://bucket/ifmmin")
@@ -177,7 +181,7 @@ def _configure(
 
     overrides: dict[str, Any] = {"corpus": corpus, "folds": folds, "seeds": seeds, "name": name, "storage": storage}
     if systems is not None:
-        overrides["systems"] = [system.strip() for system in systems.split(",") if system.strip()]
+        overrides["systems"] = _words(systems)
     if settings:
         overrides["parameters"] = parse_settings(settings)
     if workers is not None:
@@ -185,3 +189,8 @@ def _configure(
     if trials is not None:
         overrides["search"] = {"trials": trials}
     return load_configuration(source, {key: value for key, value in overrides.items() if value is not None})
+
+
+def _words(text: str | None) -> list[str]:
+    """What commas separate."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]

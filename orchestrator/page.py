@@ -2,6 +2,7 @@
 
 import base64
 import platform
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,13 @@ import pandas as pd
 import yaml
 
 from data.audit import audit
+from data.conditions import ALL_CONDITIONS
 from data.corpus import Corpus
+from orchestrator.calibration import expected_calibration_error
 from orchestrator.description import describe_parameters
 from orchestrator.drawing import Drawing
 from orchestrator.results import COLUMNS
+from orchestrator.subgroups import GAPS
 from orchestrator.table import MARK, METRICS, how_made, make_rows, signed
 from orchestrator.timing import in_words
 
@@ -48,6 +52,11 @@ def render_page(report: "Report") -> str:
         how_made=how_made(report.summary),
         comparison=report.comparison,
         differences=_differences(report),
+        conditions=ALL_CONDITIONS,
+        areas=_areas(report),
+        calibration=expected_calibration_error(report.calibration),
+        subgroups=_subgroups(report),
+        gap_meanings=GAPS,
         drawings=[_embedded(drawing) for drawing in report.drawings],
         system_drawings={s: [_embedded(d) for d in report.drawings_of(s)] for s in results.systems},
         times=[(system, in_words(run), in_words(total)) for system, (run, total) in results.seconds.items()],
@@ -75,6 +84,44 @@ def _differences(report: "Report") -> dict[str, list[tuple[str, list[pd.Series]]
         for system, part in frame[frame["metric"] == metric].groupby("system", sort=False):
             by_condition = {row["condition"]: row for _, row in part.iterrows()}
             rows[name].append((str(system), [by_condition[column] for column in COLUMNS]))
+    return rows
+
+
+def _areas(report: "Report") -> list[tuple[str, str, list[pd.Series]]]:
+    """A row for each protocol and system: WA, then UA."""
+    if report.areas is None:
+        return []
+    grouped = report.areas.groupby(["protocol", "system"], sort=False)
+    return [(str(protocol), str(system), [row for _, row in part.iterrows()]) for (protocol, system), part in grouped]
+
+
+@dataclass(frozen=True)
+class _SubgroupTable:
+    """One column's subgroups: UA of each, then the gaps between them; cells in the order of `ALL_CONDITIONS`."""
+
+    column: str
+    resampled: str
+    scores: list[tuple[str, str, list[pd.Series]]]
+    gaps: list[tuple[str, str, list[pd.Series]]]
+
+
+def _subgroups(report: "Report") -> list[_SubgroupTable]:
+    scores, gaps = report.subgroups
+    tables = []
+    for column, own in gaps.groupby("column", sort=False):
+        shown = scores[(scores["column"] == column) & (scores["metric"] == "ua")]
+        resampled = str(own["resampled"].iloc[0])
+        tables.append(
+            _SubgroupTable(str(column), resampled, _by_condition(shown, "subgroup"), _by_condition(own, "gap"))
+        )
+    return tables
+
+
+def _by_condition(frame: pd.DataFrame, kind: str) -> list[tuple[str, str, list[pd.Series]]]:
+    rows = []
+    for (system, name), part in frame.groupby(["system", kind], sort=False):
+        by_condition = {row["condition"]: row for _, row in part.iterrows()}
+        rows.append((str(system), str(name), [by_condition[condition] for condition in ALL_CONDITIONS]))
     return rows
 
 

@@ -6,7 +6,7 @@ This module needs neither Ray nor pydantic at run time, so that one stage of a p
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from data.corpus import Corpus
 from data.errors import UserError, nearest
 from model.evaluation import EVALUATION_VERSION
 from model.parameters import TrainingParameters
+from model.protocols import PROTOCOL_VERSION, PROTOCOLS
 from model.recipe import System
 from model.systems import SYSTEMS
 
@@ -43,6 +44,7 @@ class Stage:
         parameters: hyper-parameters it reads.
         upstream: keys of the stages whose results it needs; for an evaluation, every network that it evaluates.
         condition: whose network is trained, where the recipe has one for each condition.
+        protocol: under which an evaluation is made, see `model.protocols.PROTOCOLS`; none for the fixed conditions.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Stage:
     parameters: Mapping[str, int | float]
     upstream: tuple[str, ...]
     condition: Condition | None = None
+    protocol: str | None = None
 
     def alike(self, other: "Stage") -> bool:
         """Whether the two differ in fold and seed alone."""
@@ -235,8 +238,7 @@ def _stages_of(
             "upstream": upstream,
             **({"condition": condition} if condition else {}),
         }
-        text = json.dumps({"format": KEY_FORMAT, **content}, sort_keys=True)
-        return Stage(key=hashlib.sha256(text.encode()).hexdigest()[:24], name=name, **content)
+        return _stage(name, content)
 
     last = ""
     for last, recipe in system.recipes.items():
@@ -248,6 +250,33 @@ def _stages_of(
         keys[last] = tuple(item.key for item in own)
         yield from own
     yield stage("evaluate", "evaluate", last, EVALUATION_VERSION, keys[last])
+
+
+def _stage(name: str, content: Mapping[str, Any]) -> Stage:
+    text = json.dumps({"format": KEY_FORMAT, **content}, sort_keys=True)
+    return Stage(key=hashlib.sha256(text.encode()).hexdigest()[:24], name=name, **content)
+
+
+def protocol_plan(plan: Plan, runs: Iterable[Run], protocols: Sequence[str]) -> Plan:
+    """The plan that evaluates complete runs of another under protocols; nothing is trained.
+
+    A run's stages are its evaluations, named as the protocols.
+
+    Raises:
+        PlanError: a protocol is unknown.
+    """
+    unknown = [name for name in protocols if name not in PROTOCOLS]
+    if unknown:
+        raise PlanError(f"There is no protocol '{unknown[0]}'; {nearest(unknown[0], list(PROTOCOLS))}")
+    stages: dict[str, Stage] = {}
+    evaluated = []
+    for run in runs:
+        fixed = plan.stages[run.evaluation]
+        same = {name: value for name, value in vars(fixed).items() if name not in ("key", "name") and value is not None}
+        own = [_stage(name, {**same, "version": PROTOCOL_VERSION, "protocol": name}) for name in protocols]
+        stages.update((stage.key, stage) for stage in own)
+        evaluated.append(Run(run.system, run.fold, run.seed, {stage.name: stage.key for stage in own}))
+    return Plan(tuple(evaluated), stages, plan.parameters)
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -9,13 +9,17 @@ import pandas as pd
 
 from data.errors import UserError, nearest
 from orchestrator import figures, table_formats
+from orchestrator.calibration import calibrate, reliability_diagrams
 from orchestrator.drawing import Drawing
 from orchestrator.embedding import embed_invariant_features
 from orchestrator.experiment import Experiment
 from orchestrator.page import render_page
+from orchestrator.plan import protocol_plan
 from orchestrator.published import published_summary
 from orchestrator.results import Results
+from orchestrator.robustness import area_table, complete_protocols, load_curves, robustness_curves
 from orchestrator.statistics import Comparison, compare, share_tested
+from orchestrator.subgroups import score_subgroups
 
 PUBLISHED = "published"
 REFERENCE = "if-mmin"
@@ -56,7 +60,35 @@ class Report:
     def identity(self) -> str:
         """The same for the same runs, compared in the same way."""
         evaluations = [run.evaluation for run in self.results.runs]
-        return hashlib.sha256(json.dumps([evaluations, self.against]).encode()).hexdigest()[:24]
+        return hashlib.sha256(json.dumps([evaluations, self.against, self.protocols]).encode()).hexdigest()[:24]
+
+    @cached_property
+    def protocols(self) -> list[str]:
+        """Those under which all the runs have been evaluated."""
+        return complete_protocols(self.experiment, self.results.runs)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame | None:
+        """Of `orchestrator.robustness.load_curves`, if the runs were evaluated under protocols."""
+        if not self.protocols:
+            return None
+        plan = protocol_plan(self.experiment.plan, self.results.runs, self.protocols)
+        return load_curves(plan, self.experiment.store)
+
+    @cached_property
+    def areas(self) -> pd.DataFrame | None:
+        """Of `orchestrator.robustness.area_table`."""
+        return None if self.curves is None else area_table(self.curves, self.share)
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """Of `orchestrator.calibration.calibrate`."""
+        return calibrate(self.results.predictions)
+
+    @cached_property
+    def subgroups(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Of `orchestrator.subgroups.score_subgroups`."""
+        return score_subgroups(self.results.predictions, self.experiment.corpus)
 
     @cached_property
     def drawings(self) -> list[Drawing]:
@@ -66,6 +98,8 @@ class Report:
             figures.scores_by_condition(results.scores, self.share),
             figures.cost_of_missing_modalities(results.scores, self.share),
         ]
+        if self.curves is not None:
+            drawn.append(robustness_curves(self.curves, self.share))
         if figures.INVARIANCE in results.history:
             drawn.append(figures.invariance_curve(results.history))
         points = [points for system in results.systems if (points := self._embed(system)) is not None]
@@ -82,8 +116,14 @@ class Report:
             "table.csv": table_formats.csv(self.summary),
             "times.csv": self.results.times.to_csv(index=False),
         }
-        if self.comparison:
-            texts["comparison.csv"] = self.comparison.frame.to_csv(index=False)
+        tables = {"calibration": self.calibration, "curves": self.curves, "areas": self.areas}
+        tables |= dict(zip(("subgroups", "gaps"), self.subgroups, strict=True))
+        tables |= {"comparison": self.comparison.frame if self.comparison else None}
+        texts |= {
+            f"{name}.csv": frame.to_csv(index=False)
+            for name, frame in tables.items()
+            if frame is not None and len(frame)
+        }
         files = {name: text.encode() for name, text in texts.items()}
         drawn = {"figures": self.drawings}
         for system in self.results.systems:
@@ -100,6 +140,7 @@ class Report:
             own = self.results.of(system)
             self._drawn[system] = [
                 figures.confusion_matrices(own.predictions, self.experiment.corpus.classes),
+                reliability_diagrams(self.calibration[self.calibration["system"] == system]),
                 figures.loss_curves(own.history),
             ]
         return self._drawn[system]

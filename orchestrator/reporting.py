@@ -12,6 +12,7 @@ from rich.table import Table
 from data.errors import nearest
 from model.systems import SYSTEMS
 from orchestrator import table_formats
+from orchestrator.calibration import expected_calibration_error
 from orchestrator.configuration import STORAGE, Configuration, ConfigurationError
 from orchestrator.experiment import Experiment
 from orchestrator.plan import Plan, stages_to_run
@@ -27,20 +28,27 @@ from orchestrator.trials import SearchRecord
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 
-def show_report(name: str, storage: str | None, output: str, against: Sequence[str]) -> None:
+def show_report(
+    name: str, storage: str | None, output: str, against: Sequence[str], protocols: Sequence[str] = ()
+) -> None:
     """Print an experiment's table in one of `FORMATS`; as `table`, also write its report, into the store and to MLflow.
 
     Args:
         against: see `orchestrator.report.Report`.
+        protocols: under which to evaluate the complete runs first, or `all`. What is in the store is shown anyway.
 
     Raises:
-        UserError: the format or the experiment is unknown, or none of its runs is complete.
+        UserError: the format, a protocol or the experiment is unknown, or none of its runs is complete.
     """
     if output not in FORMATS:
         raise ConfigurationError(f"There is no format '{output}'; {nearest(output, FORMATS)}")
     experiment = Experiment.recorded(name, storage or STORAGE)
-    report = Report(experiment, _results(experiment), against)
-    results = report.results
+    results = _results(experiment)
+    if protocols:
+        from orchestrator.evaluating import evaluate_under  # needs Ray, which takes a second
+
+        evaluate_under(protocols, experiment, results.runs)
+    report = Report(experiment, results, against)
     if output == "table":
         console = Console()
         show_table(console, report)
@@ -52,6 +60,9 @@ def show_report(name: str, storage: str | None, output: str, against: Sequence[s
         frames = {"summary": report.summary, "times": results.times}
         if report.comparison:
             frames["comparison"] = report.comparison.frame
+        if report.areas is not None:
+            frames |= {"areas": report.areas, "gaps": report.subgroups[1]}
+            frames |= {"calibration_error": expected_calibration_error(report.calibration).reset_index()}
         typer.echo(
             json.dumps({key: json.loads(frame.to_json(orient="records")) for key, frame in frames.items()}, indent=2)
         )
@@ -178,6 +189,9 @@ def show_table(console: Console, report: Report) -> None:
     if report.comparison:
         console.print()
         console.print(table_formats.rich_comparison(report.comparison))
+        console.print()
+    if report.areas is not None:
+        console.print(table_formats.rich_areas(report.areas))
         console.print()
     times = [f"{system} {in_words(run)} ({in_words(total)})" for system, (run, total) in results.seconds.items()]
     console.print(f"Computing time on one worker, a run (all runs): {', '.join(times)}", highlight=False)

@@ -1,8 +1,9 @@
 """One stage of a plan, computed here and now; without Ray, MLflow and pydantic, so that a bare machine can do it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from data.conditions import ALL_CONDITIONS
 from data.corpus import Corpus
 from model.checkpoint import Checkpoints, Epoch
 from model.evaluation import predict
+from model.protocols import PROTOCOLS, run_protocol
 from model.recipe import Weights
 from model.run import DivergedError, Start, Trained, autocast
 from model.systems import RECIPES
@@ -129,20 +131,31 @@ def _evaluate(stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device:
     network = trained_network(recipe, recipe.parameters(**stage.parameters), corpus, upstream, device)  # type: ignore[arg-type]
     test = Examples(corpus, stage.fold, "test", device)
     with autocast(device, stage.precision):
-        probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()
-    tables = {"predictions": _predictions(corpus, test, probabilities)}
+        if stage.protocol:
+            given: dict[str, Sequence[Any]] = {"rate": PROTOCOLS[stage.protocol].rates}
+            probabilities = run_protocol(stage.protocol, network, test, seed=stage.seed, fold=stage.fold).numpy()
+        else:
+            given = {"condition": ALL_CONDITIONS}
+            probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()
+    tables = {"predictions": _predictions(corpus, test, given, probabilities)}
     return StageResult({}, tables, time.perf_counter() - started)
 
 
-def _predictions(corpus: Corpus, test: Examples, probabilities: np.ndarray) -> pa.Table:
-    """One row for each condition and utterance; `probabilities` is float32 (conditions, utterances, classes)."""
+def _predictions(
+    corpus: Corpus, test: Examples, given: Mapping[str, Sequence[Any]], probabilities: np.ndarray
+) -> pa.Table:
+    """One row for each condition (or rate) and utterance; `probabilities` is float32 (conditions, utterances, classes).
+
+    Args:
+        given: the conditions or rates, by what they are called.
+    """
     conditions, utterances, classes = probabilities.shape
     names = [corpus.names[index] for index in test.indices]
     flat = pa.array(probabilities.reshape(-1))
     return pa.table(
         {
             "utterance": names * conditions,
-            "condition": np.repeat(ALL_CONDITIONS, utterances).tolist(),
+            **{name: np.repeat(values, utterances).tolist() for name, values in given.items()},
             "label": np.tile(corpus.labels[test.indices], conditions),
             "prediction": probabilities.argmax(-1).reshape(-1),
             "probabilities": pa.FixedSizeListArray.from_arrays(flat, classes),

@@ -42,6 +42,30 @@ def rich_comparison(comparison: Comparison) -> Table:
     return shown
 
 
+def rich_areas(areas: pd.DataFrame) -> Table:
+    """Areas under the robustness curves in percent, with their intervals, for a terminal.
+
+    Args:
+        areas: of `orchestrator.robustness.area_table`.
+    """
+    shown = _plain_table(
+        "Mean accuracy over all rates of what is missing, in %", f"with {CONFIDENCE:.0%} confidence intervals"
+    )
+    shown.add_column("protocol", no_wrap=True)
+    shown.add_column("system", no_wrap=True)
+    for name in METRICS:
+        shown.add_column(name, justify="right")
+    for (protocol, system), part in areas.groupby(["protocol", "system"], sort=False):
+        by_metric = {row["metric"]: row for _, row in part.iterrows()}
+        shown.add_row(str(protocol), str(system), *(_area(by_metric[metric]) for metric in METRICS.values()))
+    return shown
+
+
+def _area(row: pd.Series) -> str:
+    interval = "" if isnan(row["low"]) else f" [dim]{100 * row['low']:.1f} to {100 * row['high']:.1f}[/]"
+    return f"{100 * row['area']:.1f}{interval}"
+
+
 def markdown(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
     """The table in Markdown."""
     lines = [

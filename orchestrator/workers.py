@@ -188,7 +188,8 @@ class Workers:
 
     def share(self, stage: Stage) -> float:
         """The fraction of a GPU that a stage takes."""
-        return self.compute.gpu_shares.of(stage.name) if self.device == "cuda" else 0.0
+        kind = stage.name if stage.action == "train" else "evaluate"
+        return self.compute.gpu_shares.of(kind) if self.device == "cuda" else 0.0
 
     def larger_share(self, share: float, error: Exception) -> float | None:
         """The share to try again with, if a stage failed because it had too little GPU memory and there is more."""

@@ -5,9 +5,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import safetensors.numpy
 import torch
+from scipy import stats
 
 from data.batches import Batch, Examples
 from data.conditions import ALL_CONDITIONS
@@ -167,6 +169,23 @@ def test_it_learns_what_every_modality_tells(system: System) -> None:
         assert correct.mean() > 0.7, correct
     for history in trained.histories:
         assert history[-1].losses["cls"] < history[0].losses["cls"]
+
+
+@pytest.mark.slow  # chance is seen only over many runs
+def test_labels_permuted_within_training_give_chance(system: System) -> None:
+    """A network that sees test labels, on whatever way, would do better."""
+    seen = np.concatenate([CORPUS.folds[1].train, CORPUS.folds[1].validation])
+    place = CORPUS.utterances.schema.get_field_index("label")
+    accuracies = []
+    for seed in range(6):
+        labels = CORPUS.labels.copy()
+        labels[seen] = np.random.default_rng(seed).permutation(labels[seen])
+        corpus = replace(CORPUS, utterances=CORPUS.utterances.set_column(place, "label", pa.array(labels)))
+        test = Examples(corpus, 1, "test")
+        probabilities = predict(train_system(system, corpus, epochs=4).network, test, ALL_CONDITIONS)
+        accuracies.append(float((probabilities.argmax(-1) == test.labels).float().mean()))
+    low, high = stats.t.interval(0.99, len(accuracies) - 1, np.mean(accuracies), stats.sem(accuracies))
+    assert low < 1 / 3 < high, accuracies
 
 
 def test_every_part_of_a_network_is_clipped_once(system: System) -> None:

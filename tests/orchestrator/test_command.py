@@ -86,6 +86,11 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     tables = json.loads(call(folder, "report", "demo", "--format", "json")[1])
     assert {row["condition"] for row in tables["summary"]} == {"a", "v", "t", "av", "at", "vt", "average", "avt"}
 
+    tables = json.loads(call(folder, "report", "demo", "--protocols", "random-modality", "--format", "json")[1])
+    assert {row["protocol"] for row in tables["areas"]} == {"random-modality"}
+    assert len(completed(folder)) == len(finished) + 3
+    assert (folder / "ifmmin-store/reports/demo/report.html").read_text().startswith("<!doctype html>")
+
     plan = json.loads(
         call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=60", "--set", "lambda2=1", "--json")[1]
     )

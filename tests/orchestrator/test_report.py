@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from model.protocols import PROTOCOLS
 from orchestrator.configuration import load_configuration
 from orchestrator.experiment import Experiment
-from orchestrator.plan import make_plan
+from orchestrator.plan import make_plan, protocol_plan
 from orchestrator.report import Report
 from orchestrator.results import load_results
+from orchestrator.robustness import areas
 from orchestrator.store import Store
 from tests.orchestrator.conftest import run_in_this_process
 
@@ -81,12 +83,13 @@ def test_the_page_is_complete_and_needs_no_other_file(files: dict[str, bytes]) -
         "Accuracy in each condition",
         "Differences from if-mmin",
         "Figures",
+        "Calibration",
         "Each system",
         "How each number was made",
         "The corpus",
         "Settings and versions",
     ]
-    assert len(page.images) == 8  # four that compare, two of each system
+    assert len(page.images) == 10  # four that compare, three of each system
     assert all(image.startswith("data:image/png;base64,") for image in page.images)
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 
@@ -104,9 +107,10 @@ def test_the_page_tells_what_is_complete_how_it_was_made_and_what_the_audit_foun
 
 
 def test_there_are_tables_and_figures_for_papers_and_programs(files: dict[str, bytes]) -> None:
-    tables = {"report.html", "table.md", "table.tex", "table.csv", "times.csv", "comparison.csv"}
+    tables = {"report.html", "table.md", "table.tex", "table.csv", "times.csv", "comparison.csv", "calibration.csv"}
     shared = {"scores_by_condition", "cost_of_missing_modalities", "invariance_curve", "invariant_features"}
-    own = {f"{system}/{name}" for system in ("fusion", "if-mmin") for name in ("confusion_matrices", "loss_curves")}
+    drawn = ("confusion_matrices", "reliability_diagrams", "loss_curves")
+    own = {f"{system}/{name}" for system in ("fusion", "if-mmin") for name in drawn}
     assert set(files) == tables | {f"figures/{name}.{kind}" for name in shared | own for kind in ("png", "pdf")}
 
 
@@ -163,3 +167,39 @@ def test_a_report_is_kept_with_what_it_is_a_report_of(tmp_path: Path) -> None:
     folder = Path(store.location) / "reports" / "demo"
     assert str(folder / "report.html") == store.report_location("demo")
     assert (folder / "figures" / "one.png").read_bytes() == b"figure"
+
+
+def test_protocols_that_are_complete_are_in_the_report_and_agree_with_the_table(
+    compared: Experiment, tmp_path: Path
+) -> None:
+    store = Store(shutil.copytree(compared.store.location, tmp_path / "store"))
+    compared = replace(compared, store=store)
+    before = report_of(compared)
+    assert before.protocols == []
+    assert "areas.csv" not in before.files()
+    plan = protocol_plan(compared.plan, before.results.runs, list(PROTOCOLS))
+    assert len(plan.stages) == 3 * len(before.results.runs)
+    run_in_this_process(plan, compared.corpus, compared.store)
+    report = report_of(compared)
+    assert report.protocols == list(PROTOCOLS)
+    assert report.identity != before.identity
+    assert report.curves is not None
+    assert report.areas is not None
+    run, full = ["system", "fold", "seed"], report.results.scores.query("condition == 'avt'")
+    for protocol in PROTOCOLS:
+        own = report.curves[(report.curves["protocol"] == protocol) & (report.curves["rate"] == 0)]
+        both = own.merge(full, on=run, suffixes=("", "_table"))
+        assert len(both) == len(before.results.runs)
+        assert (both["wa"] == both["wa_table"]).all()
+        assert (both["ua"] == both["ua_table"]).all()
+    one = report.curves[(report.curves["protocol"] == "frame-block") & (report.curves["system"] == "fusion")]
+    values = one[one["fold"] == 1]["wa"].to_numpy()
+    by_hand = (values[0] / 2 + values[1:-1].sum() + values[-1] / 2) / 9
+    found = areas(report.curves).query("system == 'fusion' and fold == 1 and condition == 'frame-block'")["wa"].item()
+    assert found == pytest.approx(by_hand)
+    files = report.files()
+    assert {"areas.csv", "curves.csv", "figures/robustness_curves.png"} <= files.keys()
+    assert "Robustness" in Outline(files["report.html"].decode()).headings
+    assert report.of("fusion").curves is not None
+    with pytest.raises(UserError, match="no protocol 'random-modalities'"):
+        protocol_plan(compared.plan, before.results.runs, ["random-modalities"])

@@ -1,0 +1,120 @@
+"""Evaluation protocols beyond the fixed conditions: a trained network on test sets of which more and more is missing.
+
+Draws depend on seed, fold and protocol alone, so that all systems lose the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from data.batches import Batch, Examples
+from data.conditions import ALL_CONDITIONS, MODALITIES, Condition
+from model.evaluation import EVALUATION_BATCH, predict
+from model.recipe import Network
+from model.run import stage_generator
+
+PROTOCOL_VERSION = 1
+"""Raised by hand whenever a change of the code changes what comes out."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way of missing data.
+
+    Attributes:
+        summary: what is missing, for people.
+        rates: how much of it, from 0.
+        predict: class probabilities, float32 (utterances, classes), of a set's utterances at one rate.
+    """
+
+    summary: str
+    rates: tuple[float, ...]
+    predict: Callable[[Network, Examples, float, torch.Generator], Tensor]
+
+
+@torch.no_grad()
+def run_protocol(name: str, network: Network, examples: Examples, *, seed: int, fold: int) -> Tensor:
+    """Class probabilities, float32 (rates, utterances, classes), on the CPU."""
+    protocol = PROTOCOLS[name]
+    found = []
+    for rate in protocol.rates:
+        generator = stage_generator(seed, fold, f"protocol/{name}", f"{rate:.1f}")
+        found.append(protocol.predict(network, examples, rate, generator).cpu())
+    return torch.stack(found)
+
+
+def draw_conditions(count: int, rate: float, generator: torch.Generator) -> Tensor:
+    """Of each utterance a condition, as its place in `ALL_CONDITIONS`, int64 (count,).
+
+    Every modality is missing with probability `rate`; an utterance that would lose all keeps one, each as likely.
+    """
+    available = torch.rand(count, len(MODALITIES), generator=generator) >= rate
+    kept = torch.randint(len(MODALITIES), (count,), generator=generator)
+    available[~available.any(1), kept[~available.any(1)]] = True
+    masks = torch.tensor([condition.mask for condition in ALL_CONDITIONS])
+    return (available[:, None] == masks).all(2).int().argmax(1)
+
+
+def drop_frames(lengths: Tensor, longest: int, rate: float, generator: torch.Generator) -> Tensor:
+    """Which time steps are lost, bool (batch, longest): each with probability `rate`."""
+    return torch.rand(len(lengths), longest, generator=generator) < rate
+
+
+def drop_block(lengths: Tensor, longest: int, rate: float, generator: torch.Generator) -> Tensor:
+    """Which time steps are lost, bool (batch, longest): of each utterance as many in a row as `rate` of its length is.
+
+    That number is rounded; where the block lies is drawn uniformly.
+    """
+    count = (lengths * rate).round().long()
+    first = (torch.rand(len(lengths), generator=generator, dtype=torch.float64) * (lengths - count + 1)).long()
+    steps = torch.arange(longest)
+    return (steps >= first[:, None]) & (steps < (first + count)[:, None])
+
+
+def _with_modalities_missing(network: Network, examples: Examples, rate: float, generator: torch.Generator) -> Tensor:
+    conditions = draw_conditions(len(examples), rate, generator)
+    probabilities = predict(network, examples, ALL_CONDITIONS)
+    return probabilities[conditions, torch.arange(len(examples))]
+
+
+Drop = Callable[[Tensor, int, float, torch.Generator], Tensor]
+
+
+def _with_frames_missing(drop: Drop) -> Callable[[Network, Examples, float, torch.Generator], Tensor]:
+    """All modalities are at hand, and of each modality by itself what `drop` draws is zero."""
+
+    def predict_dropped(network: Network, examples: Examples, rate: float, generator: torch.Generator) -> Tensor:
+        batches = (_without(batch, drop, rate, generator) for batch in examples.batches(EVALUATION_BATCH))
+        logits = [network.logits(batch, (Condition.AVT,))[0] for batch in batches]
+        return torch.cat(logits).float().softmax(-1)
+
+    return predict_dropped
+
+
+def _without(batch: Batch, drop: Drop, rate: float, generator: torch.Generator) -> Batch:
+    features = {}
+    for modality, x in batch.features.items():
+        lost = drop(batch.lengths[modality].cpu(), x.shape[1], rate, generator)
+        features[modality] = x.masked_fill(lost[..., None].to(x.device), 0)
+    return replace(batch, features=features)
+
+
+PROTOCOLS = {
+    "random-modality": Protocol(
+        "each modality is missing with this probability, one at least is kept",
+        tuple(step / 10 for step in range(8)),
+        _with_modalities_missing,
+    ),
+    "random-frames": Protocol(
+        "each time step of each modality is missing with this probability",
+        tuple(step / 10 for step in range(10)),
+        _with_frames_missing(drop_frames),
+    ),
+    "frame-block": Protocol(
+        "a block of this share of the time steps of each modality is missing",
+        tuple(step / 10 for step in range(10)),
+        _with_frames_missing(drop_block),
+    ),
+}
