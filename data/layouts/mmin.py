@@ -38,6 +38,8 @@ SPEAKERS = (
 )
 """Known ways of naming utterances; the groups joined are the speaker."""
 
+IEMOCAP_NAME = re.compile(r"^(Ses\d\d)[FM]_(impro|script)\w*_([FM])\d+$")
+
 
 def import_mmin(
     root: Path,
@@ -73,6 +75,7 @@ def import_mmin(
     speakers = _speakers(names, speaker_pattern)
     if speakers:
         columns["speaker"] = speakers
+    columns |= _iemocap_columns(names)
     corpus = Corpus(
         name=name,
         classes=_class_names(classes, width, names, findings),
@@ -225,6 +228,19 @@ def _speakers(names: list[str], pattern: str | None) -> list[str] | None:
         odd = next(n for n in names if not (m := patterns[0].search(n)) or not m.groups())
         raise CorpusError(f"--speaker-pattern {pattern} finds no group in the utterance name {odd}.")
     return None
+
+
+def _iemocap_columns(names: list[str]) -> dict[str, object]:
+    """What IEMOCAP's names tell besides the speaker: Ses01F_impro02_M013 is improvised, and a man speaks."""
+    matches = [IEMOCAP_NAME.match(name) for name in names]
+    if not all(matches):
+        return {}
+    found = [match.groups() for match in matches if match]
+    return {
+        "session": [session for session, _, _ in found],
+        "gender": ["female" if sex == "F" else "male" for _, _, sex in found],
+        "scenario": ["improvised" if kind == "impro" else "scripted" for _, kind, _ in found],
+    }
 
 
 def _swap_repeated(corpus: Corpus, findings: list[Finding]) -> Corpus:

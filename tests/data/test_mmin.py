@@ -54,6 +54,16 @@ def test_a_speaker_is_who_speaks_and_not_whose_motion_is_captured(root: Path) ->
     assert speaker["Ses01M_impro01_F000"] == speaker["Ses01F_impro01_F001"] == "Ses01F"
 
 
+def test_the_names_of_iemocap_tell_session_gender_and_scenario(root: Path) -> None:
+    row = import_mmin(root, "small")[0].utterances.to_pylist()[0]
+    assert {key: row[key] for key in ("utterance", "session", "gender", "scenario")} == {
+        "utterance": "Ses01F_impro01_F000",
+        "session": "Ses01",
+        "gender": "female",
+        "scenario": "improvised",
+    }
+
+
 def test_integer_labels_and_raw_features_are_the_same_corpus(root: Path, tmp_path: Path) -> None:
     other = write_layout(tmp_path / "improv", integers=True, raw=True)
     first, second = import_mmin(root, "a")[0], import_mmin(other, "b")[0]
