@@ -57,7 +57,7 @@ def test_a_speaker_is_who_speaks_and_not_whose_motion_is_captured(root: Path) ->
 def test_the_names_of_iemocap_tell_session_gender_and_scenario(root: Path) -> None:
     row = import_mmin(root, "small")[0].utterances.to_pylist()[0]
     assert {key: row[key] for key in ("utterance", "session", "gender", "scenario")} == {
-        "utterance": "Ses01F_impro01_F000",
+        "utterance": "Ses01F_impro01_F001",
         "session": "Ses01",
         "gender": "female",
         "scenario": "improvised",
