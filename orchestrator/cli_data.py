@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from data.audit import Finding
     from data.corpus import Corpus
+    from data.folder import Folder
 
 data_app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or make corpora.")
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
@@ -83,17 +84,34 @@ def mmin(
 ) -> None:
     """Import the layout of the MMIN authors' features: IEMOCAP, MSP-IMPROV, or any of the same form."""
     from data.catalogue import folder_for
-    from data.corpus import write_corpus
     from data.layouts.mmin import import_mmin
 
     folder = folder_for(name, storage)
     names = [part.strip() for part in classes.split(",")] if classes else None
     corpus, findings = import_mmin(root, name, classes=names, speaker_pattern=speaker_pattern, fix_folds=fix_folds)
-    _show_findings(name, findings)
-    _stop_at_errors(findings, f"Corpus '{name}' was not imported", f"mend it in {root}")
-    write_corpus(corpus, folder)
-    typer.echo(f"Imported '{name}': {len(corpus):,} utterances, {len(corpus.folds)} folds.")
-    typer.echo(f"Next: ifmmin run demo --corpus {name}")
+    _keep(corpus, findings, folder, root)
+
+
+@import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
+def mmsa(
+    file: Annotated[Path, typer.Argument(help="The pickle; it is read as data, and no program in it is run.")],
+    name: Annotated[str, typer.Option(help="What to call the corpus.")],
+    edges: Annotated[
+        str | None, typer.Option(help="Where to cut the sentiment into classes; by default its sign: three classes.")
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Import the layout of the MMSA toolkit's features: MOSI, MOSEI or CH-SIMS."""
+    from data.catalogue import folder_for
+    from data.errors import CorpusError
+    from data.layouts.mmsa import import_mmsa
+
+    folder = folder_for(name, storage)
+    try:
+        cuts = [float(part) for part in edges.split(",")] if edges else []
+    except ValueError:
+        raise CorpusError(f"--edges {edges}: write numbers, such as --edges=-0.1,0.1.") from None
+    _keep(*import_mmsa(file, name, edges=cuts), folder, file)
 
 
 @data_app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
@@ -120,6 +138,18 @@ def synth(
     best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in corpus.best.items())
     typer.echo(f"Made '{name}': {len(corpus):,} utterances. Best possible WA in %: {best}.")
     typer.echo(f"Next: ifmmin run demo --corpus {name}")
+
+
+def _keep(corpus: "Corpus", findings: "list[Finding]", folder: "Folder", source: Path) -> None:
+    """Show what the audit found, and write the corpus if that is no error."""
+    from data.corpus import write_corpus
+
+    _show_findings(corpus.name, findings)
+    _stop_at_errors(findings, f"Corpus '{corpus.name}' was not imported", f"mend it in {source}")
+    write_corpus(corpus, folder)
+    folds = f"{len(corpus.folds)} fold{'s' if len(corpus.folds) > 1 else ''}"
+    typer.echo(f"Imported '{corpus.name}': {len(corpus):,} utterances, {folds}.")
+    typer.echo(f"Next: ifmmin run demo --corpus {corpus.name}")
 
 
 def _description(corpus: "Corpus") -> dict[str, object]:

@@ -1,0 +1,175 @@
+"""The pickle layout of the MMSA toolkit, in which MOSI, MOSEI and CH-SIMS are shared.
+
+    {"train": SET, "valid": SET, "test": SET}, and in each SET, of N utterances
+    audio, vision, text                 (N, time, features), zero-padded
+    audio_lengths, vision_lengths       time steps of each (optional)
+    text_bert                           (N, 3, time), of which row 1 is 1 where the text has a word (optional)
+    id                                  N names such as "video$_$clip"
+    regression_labels                   (N,), sentiment: negative below zero, positive above
+
+A pickle can have any program run while it is read. This reader admits what NumPy arrays and containers are made of, and
+refuses all else before any of it is run.
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data.audit import Finding, audit
+from data.conditions import Modality
+from data.corpus import SETS, Corpus, Fold, Sequences
+from data.errors import CorpusError
+
+FEATURES: dict[Modality, str] = {"a": "audio", "v": "vision", "t": "text"}
+SPLITS = dict(zip(SETS, ("train", "valid", "test"), strict=True))
+SIGNS = ("negative", "neutral", "positive")
+
+ADMITTED = frozenset(
+    [
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+        ("_codecs", "encode"),  # how Python 3 writes bytes for Python 2
+        *(("builtins", name) for name in ("bytearray", "frozenset", "set")),
+    ]
+)
+"""What a pickle may ask for, by module and name."""
+
+
+def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = ()) -> tuple[Corpus, list[Finding]]:
+    """Read a corpus from the layout, and audit it. Nothing is written. The layout's sets are fold 1.
+
+    A video is taken for one speaker.
+
+    Args:
+        edges: in ascending order. A label's class is the number of edges that are not above it; without edges it is its
+            sign.
+
+    Raises:
+        CorpusError: the file is damaged, not as the layout says, or asks for more than data.
+    """
+    if list(edges) != sorted(set(edges)):
+        raise CorpusError(f"--edges {','.join(map(str, edges))} must rise, as in -0.1,0.1.")
+    content = _read(file)
+    sets = [_Set(file, split, _entry(file, content, split, Mapping)) for split in SPLITS.values()]
+    names = [utterance for own in sets for utterance in own.names]
+    values = np.concatenate([own.labels for own in sets])
+    labels = np.searchsorted(edges, values, side="right") if len(edges) else np.sign(values).astype(np.int64) + 1
+    videos = [utterance.split("$_$")[0] for utterance in names]
+    ends = np.cumsum([0, *(len(own.names) for own in sets)])
+    corpus = Corpus(
+        name=name,
+        classes=_class_names(edges),
+        utterances=pa.table(
+            {"utterance": names, "label": labels.astype(np.int64), "sentiment": values, "speaker": videos}
+        ),
+        sequences={m: Sequences.of([part for own in sets for part in own.sequences(m)]) for m in FEATURES},
+        folds={1: Fold(*(np.arange(*pair, dtype=np.int64) for pair in pairwise(ends)))},
+        standardised=("a",),
+        about=f"imported from the MMSA layout in {file.name}; classes are {_rule(edges)}",
+    )
+    return corpus, audit(corpus)
+
+
+class _DataOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        module = "builtins" if module == "__builtin__" else module  # what Python 2 calls it
+        if (module, name) not in ADMITTED:
+            raise _RefusedError(f"{module}.{name}")
+        return super().find_class(module, name)
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            content = _DataOnly(stream, encoding="latin1").load()
+    except _RefusedError as error:
+        raise CorpusError(
+            f"{file} asks for {error}, which is no data; it was not read, and may be meant to do harm."
+        ) from None
+    except FileNotFoundError:
+        raise CorpusError(f"{file} is missing.") from None
+    except Exception as error:
+        what = (str(error) or type(error).__name__).splitlines()[0]
+        raise CorpusError(f"{file} is no readable pickle ({what}); fetch it again.") from None
+    if not isinstance(content, Mapping):
+        raise CorpusError(f"{file} must hold a dictionary with train, valid and test.")
+    return content
+
+
+def _entry(file: Path, content: Mapping[str, Any], key: str, kind: type) -> Any:
+    if not isinstance(content.get(key), kind):
+        raise CorpusError(f"{file} lacks '{key}', or it is not as the MMSA layout has it.")
+    return content[key]
+
+
+class _Set:
+    """One of the layout's sets, looked through."""
+
+    def __init__(self, file: Path, split: str, content: Mapping[str, Any]) -> None:
+        self._where, self._content = f"{file}, {split}", content
+        self.names = [str(item) for item in np.asarray(self._get("id"), dtype=object).reshape(-1)]
+        labels = np.asarray(self._get("regression_labels")).reshape(-1)
+        if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
+            raise CorpusError(f"{self._where}: regression_labels must be numbers.")
+        self.labels = labels.astype(np.float64)
+        self._check_count("regression_labels", len(labels))
+
+    def sequences(self, modality: Modality) -> list[NDArray[np.float32]]:
+        """Each utterance's features without padding; one step of zeros where nothing is left."""
+        key = FEATURES[modality]
+        values = np.asarray(self._get(key))
+        if values.ndim != 3 or values.dtype.kind not in "iuf" or 0 in values.shape[1:]:
+            raise CorpusError(f"{self._where}: {key} must be (utterances, time, features), not {values.shape}.")
+        self._check_count(key, len(values))
+        lengths = self._lengths(modality, values)
+        return [own[:length].astype(np.float32) for own, length in zip(values, lengths, strict=True)]
+
+    def _lengths(self, modality: Modality, values: NDArray[Any]) -> NDArray[np.int64]:
+        longest, key = values.shape[1], f"{FEATURES[modality]}_lengths"
+        if modality == "t" and "text_bert" in self._content:
+            masks = np.asarray(self._content["text_bert"])
+            if masks.ndim != 3 or masks.shape[1] != 3:
+                raise CorpusError(f"{self._where}: text_bert must be (utterances, 3, time), not {masks.shape}.")
+            key, lengths = "text_bert", masks[:, 1].sum(1)
+        elif key in self._content:
+            lengths = np.asarray(self._content[key]).reshape(-1)
+        else:  # aligned: the padding is what is all zero at the end
+            filled = (values != 0).any(2)
+            lengths = np.where(filled.any(1), longest - filled[:, ::-1].argmax(1), 1)
+        self._check_count(key, len(lengths))
+        kept: NDArray[np.int64] = np.clip(lengths.astype(np.int64), 1, longest)
+        return kept
+
+    def _get(self, key: str) -> Any:
+        if key not in self._content:
+            raise CorpusError(f"{self._where} lacks '{key}'; the MMSA layout needs it.")
+        return self._content[key]
+
+    def _check_count(self, key: str, count: int) -> None:
+        if count != len(self.names):
+            raise CorpusError(f"{self._where}: {key} is of {count} utterances, and id of {len(self.names)}.")
+
+
+def _class_names(edges: Sequence[float]) -> tuple[str, ...]:
+    if not edges:
+        return SIGNS
+    between = (f"{low:g} to {high:g}" for low, high in pairwise(edges))
+    return (f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above")
+
+
+def _rule(edges: Sequence[float]) -> str:
+    if not edges:
+        return "the sign of the sentiment: below zero, zero, above zero"
+    return f"cut from the sentiment at {', '.join(f'{edge:g}' for edge in edges)}, an edge belonging to the class above"
