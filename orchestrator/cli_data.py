@@ -114,6 +114,24 @@ def mmsa(
     _keep(*import_mmsa(file, name, edges=cuts), folder, file)
 
 
+@import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
+def table(
+    root: Annotated[Path, typer.Argument(help="The folder that holds the table of utterances and a, v, t.")],
+    name: Annotated[str, typer.Option(help="What to call the corpus.")],
+    split_by: Annotated[
+        str | None, typer.Option(help="Make folds: a column that no two sets share values of, or stratified:5.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other folds.")] = 0,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet; see the README."""
+    from data.catalogue import folder_for
+    from data.layouts.table import import_table
+
+    folder = folder_for(name, storage)
+    _keep(*import_table(root, name, split_by=split_by, seed=seed), folder, root)
+
+
 @data_app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
 def synth(
     name: Annotated[str, typer.Option(help="What to call the corpus.")] = "synthetic",

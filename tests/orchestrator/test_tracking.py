@@ -125,9 +125,9 @@ def test_artifacts_have_tables_predictions_figures_and_the_configuration(
     folder = Path(client.download_artifacts(parent.info.run_id, ""))
     names = {str(file.relative_to(folder)) for file in folder.rglob("*.*")}
     drawn = {"scores_by_condition", "cost_of_missing_modalities", "confusion_matrices", "loss_curves"}
-    drawn |= {"invariance_curve", "invariant_features"}
+    drawn |= {"invariance_curve", "invariant_features", "reliability_diagrams"}
     figures = {f"figures/{name}.{kind}" for name in drawn for kind in ("png", "pdf")}
-    tables = {"table.md", "table.tex", "table.csv", "times.csv", "scores.csv", "predictions.parquet"}
+    tables = {"table.md", "table.tex", "table.csv", "times.csv", "scores.csv", "predictions.parquet", "calibration.csv"}
     assert names == figures | tables | {"configuration.yaml", "report.html"}
     assert len(pd.read_parquet(folder / "predictions.parquet")) == len(finished_experiment.corpus) * 7
     assert yaml.safe_load((folder / "configuration.yaml").read_text())["parameters"] == {"epochs": 2}

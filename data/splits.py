@@ -1,0 +1,82 @@
+"""Folds made here, for corpora that come without: by groups such as speakers, or stratified by class."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data.corpus import Fold
+from data.errors import CorpusError, nearest
+
+MOST = 10
+"""Folds that groups are dealt into; fewer groups make as many folds."""
+
+
+def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
+    """Folds; every utterance is tested in one. Each validates on the test set of the next, and trains on the rest.
+
+    Args:
+        table: a row for each utterance, with `label`.
+        by: a column, whose values are never split between sets, or `stratified:K`: K folds with the classes in equal
+            shares, in which, where there is a column `speaker`, no speaker is split between sets either.
+        seed: another seed deals groups of the same size differently.
+
+    Raises:
+        CorpusError: there is no such column, or too few groups or utterances for three sets.
+    """
+    labels = np.asarray(table["label"].to_numpy(), dtype=np.int64)
+    if by.startswith("stratified:"):
+        folds = _number(by)
+        column = "speaker" if "speaker" in table.column_names else "utterance"
+    else:
+        if by not in table.column_names or by in ("utterance", "label"):
+            known = [name for name in table.column_names if name not in ("utterance", "label")]
+            raise CorpusError(f"--split-by {by}: {nearest(by, [*known, 'stratified:5'])}")
+        folds, column = MOST, by
+    values = [str(value) for value in table[column].to_pylist()]
+    folds = min(folds, len(set(values))) if column != "utterance" else folds
+    if folds < 3:
+        raise CorpusError(f"--split-by {by}: {len(set(values))} groups are too few for three sets.")
+    if column == "utterance" and min(np.bincount(labels)) < folds:
+        raise CorpusError(f"--split-by {by}: a class has {min(np.bincount(labels))} utterances, fewer than folds.")
+    dealt = _deal(values, labels, folds, seed)
+    numbers = np.arange(folds)
+    return {
+        int(number) + 1: Fold(
+            train=np.flatnonzero((dealt != number) & (dealt != (number + 1) % folds)),
+            validation=np.flatnonzero(dealt == (number + 1) % folds),
+            test=np.flatnonzero(dealt == number),
+        )
+        for number in numbers
+    }
+
+
+def _number(by: str) -> int:
+    text = by.removeprefix("stratified:")
+    if not text.isdecimal() or not 3 <= int(text) <= 1000:
+        raise CorpusError(f"--split-by {by}: write a number of folds from 3, such as stratified:5.")
+    return int(text)
+
+
+def _deal(groups: Sequence[str], labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each utterance: groups, the large ones first, go where they leave the classes most even."""
+    names = sorted(Counter(groups))
+    place = {name: index for index, name in enumerate(names)}
+    own = np.array([place[group] for group in groups])
+    counts = np.zeros((len(names), int(labels.max()) + 1))
+    np.add.at(counts, (own, labels), 1)
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    order = shuffled[np.argsort(-counts[shuffled].sum(1), kind="stable")]
+    filled = np.zeros((folds, counts.shape[1]))
+    totals = counts.sum(0)
+    fold_of = np.zeros(len(names), dtype=np.int64)
+    for group in order:
+        # The share of each class that a fold would have; the least uneven, and of equals the smallest fold.
+        shares = ((filled + counts[group]) / totals) ** 2 - (filled / totals) ** 2
+        fold = np.lexsort((filled.sum(1), shares.sum(1).round(12)))[0]
+        filled[fold] += counts[group]
+        fold_of[group] = fold
+    dealt: NDArray[np.int64] = fold_of[own]
+    return dealt

@@ -1,0 +1,79 @@
+"""Folds made here keep groups together and test every utterance once."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.corpus import Fold
+from data.errors import CorpusError
+from data.splits import split
+
+
+def table(utterances: int, speakers: int | None, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    columns = {"utterance": [f"u{i}" for i in range(utterances)], "label": np.arange(utterances) % 3}
+    if speakers:
+        columns["speaker"] = [f"s{i}" for i in np.r_[np.arange(speakers), rng.integers(speakers, size=utterances)]][
+            :utterances
+        ]
+    return pa.table(columns)
+
+
+def check(folds: dict[int, Fold], utterances: int) -> None:
+    tested = np.concatenate([fold.test for fold in folds.values()])
+    assert sorted(tested.tolist()) == list(range(utterances))
+    for fold in folds.values():
+        sets = [set(part.tolist()) for part in (fold.train, fold.validation, fold.test)]
+        assert all(sets)
+        assert sum(map(len, sets)) == utterances == len(set.union(*sets))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(3, 25), st.integers(60, 200), st.integers(0, 5), st.sampled_from(["speaker", "stratified:4"]))
+def test_no_group_is_in_two_sets_and_each_utterance_is_tested_once(
+    speakers: int, utterances: int, seed: int, by: str
+) -> None:
+    corpus = table(utterances, speakers, seed)
+    folds = split(corpus, by, seed)
+    check(folds, utterances)
+    assert len(folds) == min(speakers, 10 if by == "speaker" else 4)
+    names = np.array(corpus["speaker"].to_pylist())
+    for fold in folds.values():
+        own = [set(names[part]) for part in (fold.train, fold.validation, fold.test)]
+        assert sum(map(len, own)) == len(set.union(*own))
+
+
+def test_strata_have_the_classes_in_equal_shares() -> None:
+    folds = split(table(90, None), "stratified:5", 0)
+    check(folds, 90)
+    for fold in folds.values():
+        assert np.bincount(fold.test % 3).tolist() == [6, 6, 6]
+
+
+def test_a_seed_makes_the_same_folds_again_and_another_makes_others() -> None:
+    first, again, other = (split(table(90, None), "stratified:5", seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(first[n].test, again[n].test) for n in first)
+    assert any(not np.array_equal(first[n].test, other[n].test) for n in first)
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("speakr", "--split-by speakr: .*speaker"),
+        ("label", "--split-by label"),
+        ("stratified:2", "from 3"),
+        ("stratified:many", "from 3"),
+    ],
+)
+def test_what_cannot_be_split_is_told(by: str, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        split(table(60, 5), by, 0)
+
+
+def test_too_few_groups_or_utterances_are_told() -> None:
+    with pytest.raises(CorpusError, match="2 groups are too few"):
+        split(table(60, 2), "speaker", 0)
+    with pytest.raises(CorpusError, match="a class has 4 utterances"):
+        split(table(12, None), "stratified:5", 0)
