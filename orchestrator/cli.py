@@ -1,5 +1,6 @@
 """The verbs of the command line. Nothing heavy is imported before a verb needs it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -120,6 +121,33 @@ def report(
     from orchestrator.reporting import show_report
 
     show_report(experiment, storage, output, against or [], _words(protocols))
+
+
+@app.command(epilog="Example: ifmmin predict paper --system if-mmin --input interviews --output predictions.csv")
+def predict(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment that ran.")],
+    inputs: Annotated[
+        Path, typer.Option("--input", help="Utterances, laid out as for `data import table`; labels are not needed.")
+    ],
+    output: Annotated[Path, typer.Option(help="Where to write: a CSV or Parquet file.")],
+    system: Annotated[str | None, typer.Option(help="Whose runs to ask; by default the experiment's first.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Ask the runs of this fold alone.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Ask the runs of this seed alone.")] = None,
+    every_condition: Annotated[
+        bool, typer.Option("--every-condition", help="Predict also as if more were missing.")
+    ] = False,
+    storage: Storage = None,
+) -> None:
+    """Predict new utterances, with any modalities missing, by the mean of the trained runs of a system.
+
+    A missing file or row is a missing modality. It counts as zeros; how many, where nothing says how long it would have
+    been, is the median of the training set.
+    """
+    from orchestrator.predicting import predict_inputs
+
+    predict_inputs(
+        experiment, storage, inputs, output, system=system, fold=fold, seed=seed, every_condition=every_condition
+    )
 
 
 @app.command(epilog="Example: ifmmin status paper --storage s3://bucket/ifmmin")

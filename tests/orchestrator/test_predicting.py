@@ -1,0 +1,115 @@
+"""Predictions of new utterances by trained runs."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data.conditions import ALL_CONDITIONS
+from data.corpus import Corpus, Fold
+from data.errors import UserError
+from orchestrator.configuration import load_configuration
+from orchestrator.experiment import Experiment
+from orchestrator.plan import make_plan
+from orchestrator.predicting import predict_inputs
+from orchestrator.store import Store
+from tests.data.test_table import write_tables
+from tests.orchestrator.conftest import run_in_this_process
+
+CLASSES = ["class 0", "class 1", "class 2"]
+PROBABILITIES = [f"p_{name}" for name in CLASSES]
+
+
+@pytest.fixture(scope="module")
+def trained(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """IF-MMIN on three folds, and MCTN, which has a network for each condition, on one."""
+    location = tmp_path_factory.mktemp("trained") / "store"
+    store = Store(shutil.copytree(finished_experiment.store.location, location))
+    changes = {"systems": ["mctn"], "parameters": {"epochs": 1, "steps": 4}, "folds": "1", "name": "translated"}
+    configuration = load_configuration("demo", {**changes, "corpus": "small", "storage": store.location})
+    plan = make_plan(configuration, finished_experiment.corpus)
+    run_in_this_process(plan, finished_experiment.corpus, store)
+    translated = replace(finished_experiment, configuration=configuration, plan=plan, store=store)
+    translated.record()
+    return replace(finished_experiment, store=store)
+
+
+def inputs_of(corpus: Corpus, fold: int, root: Path) -> Path:
+    """The test rows of a fold in the table layout, in their order."""
+    rows = corpus.folds[fold].test
+    sequences = {m: type(own).of([own[row] for row in rows]) for m, own in corpus.sequences.items()}
+    own = np.arange(len(rows))
+    alone = replace(
+        corpus, utterances=corpus.utterances.take(rows), sequences=sequences, folds={1: Fold(own, own, own)}
+    )
+    return write_tables(root, alone)
+
+
+@pytest.mark.parametrize(("name", "fold"), [("demo", 2), ("translated", 1)])
+def test_the_test_rows_of_a_fold_by_its_run_are_the_stored_predictions_to_the_bit(
+    trained: Experiment, tmp_path: Path, name: str, fold: int
+) -> None:
+    experiment = Experiment.recorded(name, trained.store.location)
+    root, output = inputs_of(experiment.corpus, fold, tmp_path / "inputs"), tmp_path / "found.parquet"
+    predict_inputs(name, trained.store.location, root, output, fold=fold, seed=0, every_condition=True)
+    found = pd.read_parquet(output).set_index(["condition", "utterance"])
+    run = next(run for run in experiment.plan.runs if run.fold == fold)
+    stored = experiment.store.read_table(run.evaluation, "predictions").to_pandas()
+    assert len(found) == len(stored) == 7 * len(experiment.corpus.folds[fold].test)
+    own = found.loc[list(zip(stored["condition"], stored["utterance"], strict=True))]
+    assert np.array_equal(own[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
+    assert own["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
+
+
+def test_what_is_missing_is_the_condition_and_all_runs_are_asked(trained: Experiment, tmp_path: Path) -> None:
+    root = inputs_of(trained.corpus, 1, tmp_path / "inputs")
+    names = [trained.corpus.names[row] for row in trained.corpus.folds[1].test]
+    (root / "a" / f"{names[0]}.npy").unlink()
+    (root / "t" / f"{names[0]}.npy").unlink()
+    (root / "v" / f"{names[1]}.npy").unlink()
+    location = trained.store.location
+    predict_inputs("demo", location, root, tmp_path / "all.csv")
+    found = pd.read_csv(tmp_path / "all.csv")
+    assert found["utterance"].tolist() == names
+    assert found["condition"].tolist() == ["v", "at", *["avt"] * (len(names) - 2)]
+    np.testing.assert_allclose(found[PROBABILITIES].sum(1), 1, rtol=1e-5)
+    single = []
+    for fold in (1, 2, 3):
+        predict_inputs("demo", location, root, tmp_path / "one.csv", fold=fold)
+        single.append(pd.read_csv(tmp_path / "one.csv")[PROBABILITIES].to_numpy())
+    np.testing.assert_allclose(found[PROBABILITIES].to_numpy(), np.mean(single, 0), rtol=1e-5)
+    predict_inputs("demo", location, root, tmp_path / "every.csv", every_condition=True)
+    counts = pd.read_csv(tmp_path / "every.csv").groupby("utterance").size()
+    assert [counts[name] for name in names[:3]] == [1, 3, len(ALL_CONDITIONS)]
+
+
+def test_what_cannot_be_predicted_is_told_in_one_sentence(trained: Experiment, tmp_path: Path) -> None:
+    root, location = inputs_of(trained.corpus, 1, tmp_path / "inputs"), trained.store.location
+    output = tmp_path / "o.csv"
+        inputs_of(trained.corpus, 1, tmp_path / "inputs"),
+        trained.store.location,
+        tmp_path / "o.csv",
+    )
+    with pytest.raises(UserError, match=r"must end in \.csv or \.parquet"):
+        predict_inputs("demo", location, root, tmp_path / "o.txt")
+    with pytest.raises(UserError, match="--system mmin: did you mean 'if-mmin'"):
+        predict_inputs("demo", location, root, output, system="mmin")
+    with pytest.raises(UserError, match="has fold 9 and seed any"):
+        predict_inputs("demo", location, root, output, fold=9)
+    with pytest.raises(UserError, match="cannot be written"):
+        predict_inputs("demo", location, root, tmp_path / "none" / "o.csv")
+    name = trained.corpus.names[trained.corpus.folds[1].test[0]]
+    for modality in "avt":
+        (root / modality / f"{name}.npy").unlink()
+    with pytest.raises(UserError, match=f"{name} has no modality"):
+        predict_inputs("demo", location, root, output)
+    for file in (root / "v").iterdir():
+        np.save(file, np.zeros((3, 9)))
+    with pytest.raises(UserError, match="modality v has 9 features, and corpus 'small' 4"):
+        predict_inputs("demo", location, root, output)
+    shutil.rmtree(root)
+    with pytest.raises(UserError, match=r"utterances\.csv is missing"):
+        predict_inputs("demo", location, root, output)
