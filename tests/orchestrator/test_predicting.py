@@ -89,10 +89,6 @@ def test_what_is_missing_is_the_condition_and_all_runs_are_asked(trained: Experi
 def test_what_cannot_be_predicted_is_told_in_one_sentence(trained: Experiment, tmp_path: Path) -> None:
     root, location = inputs_of(trained.corpus, 1, tmp_path / "inputs"), trained.store.location
     output = tmp_path / "o.csv"
-        inputs_of(trained.corpus, 1, tmp_path / "inputs"),
-        trained.store.location,
-        tmp_path / "o.csv",
-    )
     with pytest.raises(UserError, match=r"must end in \.csv or \.parquet"):
         predict_inputs("demo", location, root, tmp_path / "o.txt")
     with pytest.raises(UserError, match="--system mmin: did you mean 'if-mmin'"):
