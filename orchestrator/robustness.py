@@ -49,7 +49,7 @@ def areas(curves: pd.DataFrame) -> pd.DataFrame:
     Columns: system, fold, seed, condition (the protocol), wa, ua; as of `orchestrator.results.score`.
     """
     rows = []
-    for (protocol, *run), part in curves.sort_values("rate").groupby(_RUN, sort=False):
+    for (protocol, *run), part in curves.sort_values("rate", kind="stable").groupby(_RUN, sort=False):
         width = part["rate"].iloc[-1] - part["rate"].iloc[0]
         rows.append((*run, protocol, *(np.trapezoid(part[m], part["rate"]) / width for m in METRICS.values())))
     return pd.DataFrame(rows, columns=["system", "fold", "seed", "condition", "wa", "ua"])
