@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from data.batches import Batch, Examples
 from data.conditions import Condition, Modality
+from data.corpus import Corpus
 from model.draws import Generator
 from model.encoders import SpecificityEncoders
 from model.parameters import TrainingParameters
@@ -31,6 +32,10 @@ class Shape:
     dimensions: Mapping[Modality, int]
     classes: int
     condition: Condition | None = None
+
+    @classmethod
+    def of(cls, corpus: Corpus, condition: Condition | None = None) -> "Shape":
+        return cls(corpus.dimensions, len(corpus.classes), condition)
 
 
 class Network(nn.Module, ABC):

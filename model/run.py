@@ -70,7 +70,7 @@ class TrainingRun:
         self.order = stage_generator(start.seed, start.fold, stage, "order")
         self.draws = stage_generator(start.seed, start.fold, stage, "draws", device)
 
-        self.network = recipe.network(Shape(corpus.dimensions, len(corpus.classes), condition), parameters)
+        self.network = recipe.network(Shape.of(corpus, condition), parameters)
         initialise(self.network, stage_generator(start.seed, start.fold, stage, "weights"))
         self.network.to(device)
         self.objective = recipe.objective(self.network, parameters, self.training, start.weights)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +130,7 @@ def clip_gradients(network: Network, norm: float) -> None:
 
 
 def trained_network(
-    recipe: Recipe, parameters: TrainingParameters, corpus: Corpus, weights: Sequence[Weights], device: str = "cpu"
+    recipe: Recipe, parameters: TrainingParameters, shape: Shape, weights: Sequence[Weights], device: str = "cpu"
 ) -> Network:
     """The network of a recipe with weights that were trained before.
 
@@ -138,7 +139,7 @@ def trained_network(
     """
     networks = []
     for condition, own in zip(recipe.conditions or (None,), weights, strict=True):
-        network = recipe.network(Shape(corpus.dimensions, len(corpus.classes), condition), parameters)
+        network = recipe.network(replace(shape, condition=condition), parameters)
         load_weights(network, own)
         networks.append(network.to(device))
     if recipe.conditions:

@@ -8,7 +8,7 @@ from sklearn.manifold import TSNE
 
 from data.batches import Examples
 from data.conditions import MISSING_CONDITIONS, Condition
-from model.recipe import Network
+from model.recipe import Network, Shape
 from model.run import stage_generator
 from model.systems import RECIPES
 from model.systems.if_mmin import IFMMIN, InvariancePretraining
@@ -70,4 +70,4 @@ def _network(experiment: Experiment, key: str) -> Network:
     stage = experiment.plan.stages[key]
     recipe = RECIPES[stage.recipe]
     parameters = recipe.parameters(**stage.parameters)  # type: ignore[arg-type]  # the plan made them from this class
-    return trained_network(recipe, parameters, experiment.corpus, [experiment.store.read_weights(key)])
+    return trained_network(recipe, parameters, Shape.of(experiment.corpus), [experiment.store.read_weights(key)])

@@ -15,7 +15,7 @@ from data.corpus import Corpus
 from model.checkpoint import Checkpoints, Epoch
 from model.evaluation import predict
 from model.protocols import PROTOCOLS, run_protocol
-from model.recipe import Weights
+from model.recipe import Shape, Weights
 from model.run import DivergedError, Start, Trained, autocast
 from model.systems import RECIPES
 from model.training import train_together, trained_network
@@ -128,7 +128,7 @@ def _evaluate(stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device:
         torch.set_num_threads(1)
     started = time.perf_counter()
     recipe = RECIPES[stage.recipe]
-    network = trained_network(recipe, recipe.parameters(**stage.parameters), corpus, upstream, device)  # type: ignore[arg-type]
+    network = trained_network(recipe, recipe.parameters(**stage.parameters), Shape.of(corpus), upstream, device)  # type: ignore[arg-type]
     test = Examples(corpus, stage.fold, "test", device)
     with autocast(device, stage.precision):
         if stage.protocol:

@@ -1,4 +1,4 @@
-"""Writes an experiment to MLflow, from the driver alone. With `search_tracking` the only module that knows MLflow.
+"""Writes an experiment to MLflow, from the driver alone. With `search_tracking` and `serving` all that knows MLflow.
 
 MLflow's own environment variables and defaults decide where: MLFLOW_TRACKING_URI, else mlflow.db in the working folder.
 """
@@ -89,7 +89,7 @@ class Tracker:
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self._configuration, self._plan = experiment.configuration, experiment.plan
+        self._experiment, self._configuration, self._plan = experiment, experiment.configuration, experiment.plan
         self._corpus, self._store = experiment.corpus, experiment.store
         self._parents: dict[str, _Parent] = {}
 
@@ -152,6 +152,9 @@ class Tracker:
         parent.children.add(run.evaluation)
 
     def _finish_system(self, client: "MlflowClient", report: Report) -> None:
+        from orchestrator.predicting import trained_runs
+        from orchestrator.serving import log_model
+
         results = report.results
         (system,) = results.systems
         parent = self._parent(client, system)
@@ -181,6 +184,8 @@ class Tracker:
                 "configuration.yaml": yaml.safe_dump(settings, sort_keys=False).encode(),
             },
         )
+        if complete:
+            log_model(client, parent.run_id, trained_runs(self._experiment, results.runs))
         client.set_terminated(parent.run_id, status)
         parent.status = status
 

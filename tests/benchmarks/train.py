@@ -28,6 +28,7 @@ from data.corpus import open_corpus, write_corpus
 from data.folder import Folder
 from data.synthesis import synthesise
 from model.evaluation import predict
+from model.recipe import Shape
 from model.run import Precision, autocast
 from model.systems import SYSTEMS
 from model.training import train, trained_network
@@ -97,7 +98,7 @@ def measure(location: str, threads: int, epochs: int, precision: Precision) -> M
         weights = trained.weights
         means[stage] = sum(laps[1:], Cost()) * (1 / epochs)
         rest = rest + laps[0] + means[stage] * -1
-    network = trained_network(recipe, parameters, corpus, [weights or {}])
+    network = trained_network(recipe, parameters, Shape.of(corpus), [weights or {}])
     with autocast("cpu", precision):
         predict(network, Examples(corpus, 1, "test"), ALL_CONDITIONS)
     return Measured(means, rest + clock.lap(), memory.most())

@@ -90,7 +90,9 @@ def train_system(
             for condition in recipe.conditions or (None,)
         ]
     last, parts = system.recipes[stage], [part for parts in trained.values() for part in parts]
-    network = trained_network(last, parameters_of(last, **settings), corpus, [part.weights for part in trained[stage]])
+    network = trained_network(
+        last, parameters_of(last, **settings), Shape.of(corpus), [part.weights for part in trained[stage]]
+    )
     return TrainedSystem(network, [part.weights for part in parts], [part.history for part in parts])
 
 
@@ -131,7 +133,7 @@ def test_saved_and_loaded_it_predicts_the_same_bits(system: System, briefly: Tra
     last = list(system.recipes.values())[-1]
     own = briefly.weights[-len(last.conditions or (None,)) :]
     loaded = [safetensors.numpy.load(safetensors.numpy.save(dict(weights))) for weights in own]
-    network = trained_network(last, parameters_of(last, epochs=2), CORPUS, loaded)
+    network = trained_network(last, parameters_of(last, epochs=2), Shape.of(CORPUS), loaded)
     test = Examples(CORPUS, 1, "test")
     assert torch.equal(predict(network, test, ALL_CONDITIONS), predict(briefly.network, test, ALL_CONDITIONS))
 

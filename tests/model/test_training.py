@@ -9,6 +9,7 @@ from data.errors import UserError
 from model.draws import dropout
 from model.evaluation import predict
 from model.parameters import TrainingParameters
+from model.recipe import Shape
 from model.run import DivergedError, Trained
 from model.systems.if_mmin import SYSTEM, IFMMINParameters, PretrainingParameters
 from model.training import train, trained_network
@@ -46,7 +47,7 @@ def test_another_seed_or_fold_gives_another_result(corpus: Corpus, other: dict[s
 
 def test_the_epoch_with_the_best_validation_ua_is_kept(corpus: Corpus) -> None:
     trained = train(PRETRAIN, PretrainingParameters(epochs=6, batch_size=5), corpus, fold=1, seed=0)
-    network = trained_network(PRETRAIN, PretrainingParameters(), corpus, [trained.weights])
+    network = trained_network(PRETRAIN, PretrainingParameters(), Shape.of(corpus), [trained.weights])
     validation = Examples(corpus, 1, "validation")
     predictions = predict(network, validation, [Condition.AVT])[0].argmax(-1)
     recalls = [float((predictions[validation.labels == c] == c).float().mean()) for c in range(3)]
@@ -59,7 +60,7 @@ def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None
     stage1 = train(PRETRAIN, parameters, corpus, fold=1, seed=0)
     parameters = IFMMINParameters(epochs=30, batch_size=16, learning_rate=2e-3)
     stage2 = train(TRAIN, parameters, corpus, fold=1, seed=0, weights=stage1.weights)
-    network = trained_network(TRAIN, parameters, corpus, [stage2.weights])
+    network = trained_network(TRAIN, parameters, Shape.of(corpus), [stage2.weights])
     test = Examples(corpus, 1, "test")
     correct = predict(network, test, ALL_CONDITIONS).argmax(-1) == test.labels
     assert (correct.float().mean(1) > 0.6).all(), correct.float().mean(1)  # chance is a third
@@ -69,7 +70,7 @@ def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None
 
 
 def test_a_prediction_does_not_depend_on_the_set_it_is_in(corpus: Corpus) -> None:
-    network = trained_network(PRETRAIN, PretrainingParameters(), corpus, [pretrained(corpus).weights])
+    network = trained_network(PRETRAIN, PretrainingParameters(), Shape.of(corpus), [pretrained(corpus).weights])
     examples = Examples(corpus, 1, "test")
     together = predict(network, examples, ALL_CONDITIONS)
     for row in range(len(examples)):

@@ -97,14 +97,14 @@ def test_what_cannot_be_predicted_is_told_in_one_sentence(trained: Experiment, t
         predict_inputs("demo", location, root, output, fold=9)
     with pytest.raises(UserError, match="cannot be written"):
         predict_inputs("demo", location, root, tmp_path / "none" / "o.csv")
+    for file in (root / "v").iterdir():
+        np.save(file, np.zeros((3, 9)))
+    with pytest.raises(UserError, match="modality v has 9 features; the trained runs expect 4"):
+        predict_inputs("demo", location, root, output)
     name = trained.corpus.names[trained.corpus.folds[1].test[0]]
     for modality in "avt":
         (root / modality / f"{name}.npy").unlink()
     with pytest.raises(UserError, match=f"{name} has no modality"):
-        predict_inputs("demo", location, root, output)
-    for file in (root / "v").iterdir():
-        np.save(file, np.zeros((3, 9)))
-    with pytest.raises(UserError, match="modality v has 9 features, and corpus 'small' 4"):
         predict_inputs("demo", location, root, output)
     shutil.rmtree(root)
     with pytest.raises(UserError, match=r"utterances\.csv is missing"):

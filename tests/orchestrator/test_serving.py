@@ -1,0 +1,120 @@
+"""The model in MLflow against `predict` and the stored predictions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import infer_and_parse_data, predictions_to_json
+from mlflow.tracking import MlflowClient
+
+from data.layouts.table import read_features, read_utterances
+from model.ensemble import predict_utterances
+from orchestrator.experiment import Experiment
+from orchestrator.predicting import trained_runs
+from orchestrator.serving import NAME, log_model, read_runs, write_runs
+from tests.orchestrator.test_predicting import CLASSES, PROBABILITIES, inputs_of, trained  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def served(trained: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: F811
+    """The model of the three runs, as MLflow loads it."""
+    folder = tmp_path_factory.mktemp("serving")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.chdir(folder)  # where MLflow puts artifacts
+        client = MlflowClient()
+        run_id = client.create_run(client.create_experiment("served")).info.run_id
+        for _ in range(2):  # the second time it is there
+            log_model(client, run_id, trained_runs(trained, trained.plan.runs))
+        assert len(client.get_run(run_id).outputs.model_outputs) == 1
+        yield mlflow.pyfunc.load_model(f"runs:/{run_id}/{NAME}")
+
+
+def request(root: Path, **params: object) -> str:
+    """What a client sends: the utterances of a folder, as JSON."""
+    names = read_utterances(root)["utterance"].to_pylist()
+    features = read_features(root, names)
+    parts = {m: [None if part is None else part.tolist() for part in own] for m, own in features.items()}
+    rows = [{"utterance": name, **{m: parts[m][i] for m in parts}} for i, name in enumerate(names)]
+    return json.dumps({"dataframe_records": rows, "params": params})
+
+
+def ask(model: Any, body: str) -> pd.DataFrame:
+    """What the server does with a request, and the client with the answer."""
+    content = json.loads(body)
+    inputs = infer_and_parse_data({"dataframe_records": content["dataframe_records"]})
+    answer = model.predict(inputs, params=content["params"])
+    sent = _Text()
+    predictions_to_json(answer, sent)
+    return pd.DataFrame(json.loads(sent.content)["predictions"])
+
+
+class _Text:
+    content = ""
+
+    def write(self, text: str) -> None:
+        self.content += text
+
+
+def test_the_served_model_answers_with_the_stored_predictions_to_the_bit(
+    trained: Experiment,  # noqa: F811
+    served: Any,
+    tmp_path: Path,
+) -> None:
+    run = next(run for run in trained.plan.runs if run.fold == 2)
+    root = inputs_of(trained.corpus, 2, tmp_path / "inputs")
+    found = ask(served, request(root, fold=2, seed=0, every_condition=True)).set_index(["condition", "utterance"])
+    stored = trained.store.read_table(run.evaluation, "predictions").to_pandas()
+    assert len(found) == len(stored)
+    own = found.loc[list(zip(stored["condition"], stored["utterance"], strict=True))]
+    assert np.array_equal(own[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
+    assert own["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
+
+
+def test_the_served_model_answers_what_predict_writes_with_modalities_missing(
+    trained: Experiment,  # noqa: F811
+    served: Any,
+    tmp_path: Path,
+) -> None:
+    root = inputs_of(trained.corpus, 1, tmp_path / "inputs")
+    names = read_utterances(root)["utterance"].to_pylist()
+    (root / "a" / f"{names[0]}.npy").unlink()
+    (root / "t" / f"{names[1]}.npy").unlink()
+    runs = trained_runs(trained, trained.plan.runs)
+    expected = predict_utterances(runs, names, read_features(root, names))
+    found = ask(served, request(root)).astype(dict.fromkeys(PROBABILITIES, np.float32))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+    assert found["condition"].tolist()[:3] == ["vt", "av", "avt"]
+    alone = served.predict(pd.DataFrame({"utterance": ["x"], "t": [np.ones((2, 5)).tolist()]}))
+    assert alone["condition"].tolist() == ["t"]
+
+
+def test_what_the_served_model_cannot_answer_is_told_in_one_sentence(served: Any) -> None:
+    utterance = {"utterance": ["x"]}
+    for columns, why in (
+        ({"v": [None]}, "Utterance x has no modality at all"),
+        ({"v": [[[1.0, 2.0]]]}, "modality v has 2 features; the trained runs expect 4"),
+        ({"v": [[[1.0], [1.0, 2.0]]]}, "v must be time steps"),
+        ({"v": [[]]}, "v must be time steps"),
+    ):
+        with pytest.raises(MlflowException, match=why):
+            served.predict(pd.DataFrame({**utterance, **columns}))
+    with pytest.raises(MlflowException, match="No run of the model has this fold"):
+        served.predict(pd.DataFrame({**utterance, "v": [np.ones((2, 4)).tolist()]}), params={"fold": 9})
+
+
+def test_networks_of_each_condition_survive_being_written(trained: Experiment, tmp_path: Path) -> None:  # noqa: F811
+    translated = Experiment.recorded("translated", trained.store.location)
+    (run,) = trained_runs(translated, translated.plan.runs)
+    write_runs([run], tmp_path / "model")
+    (read,) = read_runs(tmp_path / "model")
+    for own, other in zip(run.weights, read.weights, strict=True):
+        assert own.keys() == other.keys()
+        assert all(np.array_equal(own[name], other[name]) for name in own)
+    scalars = ("fold", "seed", "recipe", "parameters", "precision", "dimensions", "lengths")
+    assert [getattr(read, name) for name in scalars] == [getattr(run, name) for name in scalars]
