@@ -4,13 +4,13 @@ The model holds its own weights and code, so that it answers wherever the packag
 answers, this module needs nothing else of the orchestrator. Nothing in it is pickled.
 """
 
-import importlib.metadata
 import json
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 NAME = "model"
-REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas", "pyarrow", "safetensors", "scikit-learn", "scipy", "torch")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 _ARRAYS = "statistics", "weights"
 
 
@@ -46,7 +46,7 @@ def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun]) -
     if run.outputs and run.outputs.model_outputs:
         return
     with tempfile.TemporaryDirectory() as scratch:
-        content, code, folder = (Path(scratch) / part for part in ("content", "code", "model"))
+        content, code, folder = (Path(scratch) / part for part in ("runs", "code", "model"))
         first = write_runs(runs, content)
         _copy_code(code)
         logged = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
@@ -58,7 +58,7 @@ def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun]) -
             mlflow_model=Model(run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id),
             signature=_signature(first),
             input_example=_example(first),
-            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
         )
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
