@@ -20,4 +20,4 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     similar = difflib.get_close_matches(word, known, 1)
-    return (f"did you mean '{similar[0]}'? " if similar else "") + f"Known: {', '.join(known)}."
+    return (f"did you mean '{similar[0]}'? Known" if similar else "known") + f": {', '.join(known)}."

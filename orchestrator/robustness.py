@@ -56,8 +56,9 @@ def areas(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def area_table(curves: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Mean areas with confidence intervals. Columns: protocol, system, metric, area, low, high."""
+    """Mean areas with confidence intervals within 0 and 1. Columns: protocol, system, metric, area, low, high."""
     frame = intervals(areas(curves), share).rename(columns={"condition": "protocol", "mean": "area"})
+    frame[["low", "high"]] = frame[["low", "high"]].clip(0, 1)
     order = {name: index for index, name in enumerate(PROTOCOLS)}
     frame = frame.sort_values("protocol", key=lambda names: names.map(order), kind="stable")
     return frame[["protocol", "system", "metric", "area", "low", "high"]].reset_index(drop=True)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ def write_runs(runs: Iterable[TrainedRun], folder: Path) -> TrainedRun:
     first: TrainedRun | None = None
     for number, run in enumerate(runs):
         first = first or run
-        about = {name: value for name, value in vars(run).items() if name not in _ARRAYS}
+        about = {own.name: getattr(run, own.name) for own in fields(run) if own.name not in _ARRAYS}
         arrays = {f"weights/{n}/{name}": value for n, own in enumerate(run.weights) for name, value in own.items()}
         arrays |= {f"statistics/{m}/{n}": value for m, own in run.statistics.items() for n, value in enumerate(own)}
         (folder / f"{number:04}.json").write_text(json.dumps({**about, "networks": len(run.weights)}, indent=2))

@@ -5,7 +5,8 @@ speakers, because what one speaker says is not independent; over utterances wher
 subgroup has one speaker only.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,9 @@ def score_subgroups(predictions: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataF
     """
     scores, gaps = [], []
     for column in subgroup_columns(corpus):
-        grouping = _Grouping(corpus, column)
+        grouping = _Grouping(corpus, column, set(predictions["utterance"]))
+        if len(grouping.subgroups) < 2:
+            continue
         for (system, condition), part in predictions.groupby(["system", "condition"], sort=False):
             counts = grouping.count(part)
             resampled = np.concatenate([counts.sum(0)[None], grouping.resample(counts)])
@@ -65,21 +68,22 @@ def score_subgroups(predictions: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataF
 
 
 class _Grouping:
-    """The subgroups of one column, and what is resampled."""
+    """The subgroups of one column among these utterances, and what is resampled."""
 
-    def __init__(self, corpus: Corpus, column: str) -> None:
-        values = corpus.utterances[column].to_pylist()
-        self.subgroups = sorted({str(value) for value in values if value is not None})
+    def __init__(self, corpus: Corpus, column: str, predicted: Container[str]) -> None:
+        told = corpus.utterances[column].to_pylist()
+        values = [value if name in predicted else None for name, value in zip(corpus.names, told, strict=True)]
+        self.subgroups = sorted({value for value in values if value is not None}, key=_in_natural_order)
         speakers = corpus.speakers
-        pairs = list(zip(speakers or [], map(str, values), strict=False))
+        pairs = list(zip(speakers or [], values, strict=False))
         of_subgroup = [{speaker for speaker, value in pairs if value == subgroup} for subgroup in self.subgroups]
         self.speakers = [len(own) or None for own in of_subgroup]
-        by_speaker = speakers is not None and min(map(len, of_subgroup)) > 1
+        by_speaker = speakers is not None and min(map(len, of_subgroup), default=0) > 1
         self.resampled = "speakers" if by_speaker else "utterances"
         units = pd.factorize(np.array(speakers if by_speaker else corpus.names))[0]
         places = {subgroup: index for index, subgroup in enumerate(self.subgroups)}
         self._place = {
-            name: (unit, places[str(value)])
+            name: (unit, places[value])
             for name, unit, value in zip(corpus.names, units, values, strict=True)
             if value is not None
         }
@@ -100,6 +104,13 @@ class _Grouping:
         draws = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), size=RESAMPLES)
         sums: NDArray[np.float64] = np.tensordot(draws.astype(np.float64), counts, 1)
         return sums
+
+
+def _in_natural_order(value: str) -> list[tuple[bool, int, str]]:
+    """Speaker 2 before speaker 10."""
+    return [
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.findall(r"\d+|\D+", value)
+    ]
 
 
 def _rows(predictions: pd.DataFrame) -> Iterator[tuple[str, int, int]]:

@@ -121,7 +121,7 @@ HOSTILE = {
     "no such system": (lambda _: ("run", "demo", "--systems", "if-mmim"), "did you mean 'if-mmin'"),
     "no such fold": (lambda _: (*RUN, "--folds", "4"), "no fold 4"),
     "no such hyper-parameter": (lambda _: (*RUN, "--set", "lamda=4"), "did you mean 'lambda"),
-    "no such format": (lambda _: ("report", "demo", "--format", "xml"), "Known: table"),
+    "no such format": (lambda _: ("report", "demo", "--format", "xml"), "known: table"),
     "no such experiment": (lambda _: ("report", "demo"), "no experiment 'demo'"),
     "a corpus changed since its import": (changed_corpus, "'small' have changed"),
     "a store that cannot be written": (unwritable, "experiments"),

@@ -93,3 +93,20 @@ def test_without_speakers_utterances_are_resampled() -> None:
     own = replace(own, utterances=own.utterances.drop_columns(["speaker"]))
     _, gaps = score_subgroups(predictions(own, own.labels), own)
     assert set(gaps["resampled"]) == {"utterances"}
+
+
+def test_only_subgroups_that_were_predicted_count_in_natural_order() -> None:
+    own = corpus()
+    names = [f"speaker {int(name[-2:])}" for name in own.speakers or []]
+    place = own.utterances.column_names.index("speaker")
+    own = replace(own, utterances=own.utterances.set_column(place, "speaker", pa.array(names)))
+    women = [name in ("speaker 3", "speaker 9", "speaker 11") for name in names]
+    scores, gaps = score_subgroups(predictions(own, own.labels)[women], own)
+    assert list(dict.fromkeys(scores[scores["column"] == "speaker"]["subgroup"])) == [
+        "speaker 3",
+        "speaker 9",
+        "speaker 11",
+    ]
+    assert set(gaps["column"]) == set(scores["column"]) == {"speaker", "kind"}
+    assert set(scores[scores["column"] == "kind"]["speakers"]) == {3}
+    assert scores.notna().all().all()
