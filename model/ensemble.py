@@ -49,8 +49,8 @@ class TrainedRun:
     def network(self) -> Network:
         """The network that the run's evaluation evaluates."""
         recipe = RECIPES[self.recipe]
-        parameters = recipe.parameters(**self.parameters)  # type: ignore[arg-type]  # they were made by this very class
-        return trained_network(recipe, parameters, Shape(self.dimensions, len(self.classes)), self.weights)
+        shape = Shape(self.dimensions, len(self.classes))
+        return trained_network(recipe, recipe.settings(self.parameters), shape, self.weights)
 
     def predict(self, features: Features) -> NDArray[np.float32]:
         """Class probabilities in every condition, (7, utterances, classes).
@@ -97,12 +97,10 @@ def predict_utterances(
             trained on.
     """
     sums: NDArray[np.float64] = np.zeros(())
-    count = 0
-    for run in runs:
-        if not count:
+    for count, run in enumerate(runs, 1):
+        if count == 1:
             _check(run, names, features)
         sums = sums + run.predict(features)
-        count += 1
     probabilities = (sums / count).astype(np.float32)
     rows = []
     for index, name in enumerate(names):

@@ -122,6 +122,14 @@ class Recipe:
     after: str | None = None
     conditions: tuple[Condition, ...] = ()
 
+    def settings(self, values: Mapping[str, int | float]) -> TrainingParameters:
+        """Its hyper-parameters with these values, by name.
+
+        Raises:
+            UserError: a value is out of its bounds.
+        """
+        return self.parameters(**values)  # type: ignore[arg-type]  # names are checked where they are read
+
 
 @dataclass(frozen=True)
 class System:

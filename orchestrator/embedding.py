@@ -69,5 +69,6 @@ def _invariant_features(experiment: Experiment, run: Run) -> tuple[NDArray[np.fl
 def _network(experiment: Experiment, key: str) -> Network:
     stage = experiment.plan.stages[key]
     recipe = RECIPES[stage.recipe]
-    parameters = recipe.parameters(**stage.parameters)  # type: ignore[arg-type]  # the plan made them from this class
-    return trained_network(recipe, parameters, Shape.of(experiment.corpus), [experiment.store.read_weights(key)])
+    return trained_network(
+        recipe, recipe.settings(stage.parameters), Shape.of(experiment.corpus), [experiment.store.read_weights(key)]
+    )

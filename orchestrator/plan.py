@@ -175,7 +175,7 @@ def resolve_parameters(
                         used.add(name)
                         values[item.name] = _as_type(name, settings[name], item.type)
             try:
-                resolved[system.name][stage] = recipe.parameters(**values)  # type: ignore[arg-type]
+                resolved[system.name][stage] = recipe.settings(values)
             except UserError as error:
                 raise PlanError(f"{system.name}, {stage}: {error}") from None
     for name in settings:

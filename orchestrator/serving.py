@@ -73,8 +73,8 @@ def write_runs(runs: Iterable[TrainedRun], folder: Path) -> TrainedRun:
         first = first or run
         about = {own.name: getattr(run, own.name) for own in fields(run) if own.name not in _ARRAYS}
         arrays = {f"weights/{n}/{name}": value for n, own in enumerate(run.weights) for name, value in own.items()}
-        arrays |= {f"statistics/{m}/{n}": value for m, own in run.statistics.items() for n, value in enumerate(own)}
-        (folder / f"{number:04}.json").write_text(json.dumps({**about, "networks": len(run.weights)}, indent=2))
+        arrays |= {f"statistics/{modality}": np.stack(own) for modality, own in run.statistics.items()}
+        (folder / f"{number:04}.json").write_text(json.dumps(about, indent=2))
         safetensors.numpy.save_file(arrays, folder / f"{number:04}.safetensors")
     assert first is not None
     return first
@@ -85,17 +85,14 @@ def read_runs(folder: Path) -> list[TrainedRun]:
     runs = []
     for file in sorted(folder.glob("*.json")):
         about = json.loads(file.read_text())
-        weights: list[dict[str, NDArray[np.float32]]] = [{} for _ in range(about.pop("networks"))]
-        statistics: dict[Modality, dict[int, NDArray[np.float32]]] = {}
-        for key, value in safetensors.numpy.load_file(file.with_suffix(".safetensors")).items():
-            part, place, name = key.split("/", 2)
-            if part == "weights":
-                weights[int(place)][name] = value
-            else:
-                statistics.setdefault(place, {})[int(name)] = value  # type: ignore[arg-type]
-        runs.append(
-            TrainedRun(**about, statistics={m: (own[0], own[1]) for m, own in statistics.items()}, weights=weights)
-        )
+        arrays = safetensors.numpy.load_file(file.with_suffix(".safetensors"))
+        stacked = {m: arrays.pop(f"statistics/{m}") for m in MODALITIES if f"statistics/{m}" in arrays}
+        weights: dict[int, dict[str, NDArray[np.float32]]] = {}
+        for key, value in arrays.items():
+            _, network, name = key.split("/", 2)
+            weights.setdefault(int(network), {})[name] = value
+        statistics = {m: (own[0], own[1]) for m, own in stacked.items()}
+        runs.append(TrainedRun(**about, statistics=statistics, weights=[weights[n] for n in sorted(weights)]))
     return runs
 
 

@@ -95,7 +95,7 @@ def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained |
     recipe = RECIPES[stage.recipe]
     return train_together(
         recipe,
-        recipe.parameters(**stage.parameters),  # type: ignore[arg-type]  # the plan made them from this very class
+        recipe.settings(stage.parameters),
         corpus,
         [
             Start(task.stage.fold, task.stage.seed, next(iter(task.upstream), None), task.on_epoch, task.checkpoints)
@@ -128,7 +128,7 @@ def _evaluate(stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device:
         torch.set_num_threads(1)
     started = time.perf_counter()
     recipe = RECIPES[stage.recipe]
-    network = trained_network(recipe, recipe.parameters(**stage.parameters), Shape.of(corpus), upstream, device)  # type: ignore[arg-type]
+    network = trained_network(recipe, recipe.settings(stage.parameters), Shape.of(corpus), upstream, device)
     test = Examples(corpus, stage.fold, "test", device)
     with autocast(device, stage.precision):
         if stage.protocol:

@@ -44,8 +44,9 @@ def score_subgroups(predictions: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataF
         predictions: of `orchestrator.results.load_predictions`.
     """
     scores, gaps = [], []
+    predicted = set(predictions["utterance"])
     for column in subgroup_columns(corpus):
-        grouping = _Grouping(corpus, column, set(predictions["utterance"]))
+        grouping = _Grouping(corpus, column, predicted)
         if len(grouping.subgroups) < 2:
             continue
         for (system, condition), part in predictions.groupby(["system", "condition"], sort=False):
@@ -106,11 +107,9 @@ class _Grouping:
         return sums
 
 
-def _in_natural_order(value: str) -> list[tuple[bool, int, str]]:
+def _in_natural_order(value: str) -> list[str | int]:
     """Speaker 2 before speaker 10."""
-    return [
-        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.findall(r"\d+|\D+", value)
-    ]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", value)]
 
 
 def _rows(predictions: pd.DataFrame) -> Iterator[tuple[str, int, int]]:

@@ -21,6 +21,7 @@ from data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, 
 from data.conditions import MODALITIES, Modality
 from data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
 from data.errors import CorpusError
+from data.layouts.arrays import read_array
 
 FEATURES: dict[Modality, tuple[str, ...]] = {
     "a": ("A/comparE.h5", "A/comparE_raw.h5"),
@@ -123,12 +124,9 @@ def _read_targets(root: Path) -> tuple[dict[str, int], dict[int, dict[str, list[
 
 def _load(file: Path) -> NDArray[np.generic]:
     try:
-        array: NDArray[np.generic] = np.load(file, allow_pickle=False)
+        return read_array(file)
     except FileNotFoundError:
         raise CorpusError(f"{file} is missing; every fold needs labels and names of its three sets.") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise CorpusError(f"{file} is no plain NumPy file ({str(error).splitlines()[0]}); export it again.") from None
-    return array
 
 
 def _read_names(file: Path) -> list[str]:

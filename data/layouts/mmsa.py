@@ -58,7 +58,7 @@ def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = ()) -> tuple[
     if list(edges) != sorted(set(edges)):
         raise CorpusError(f"--edges {','.join(map(str, edges))} must rise, as in -0.1,0.1.")
     content = _read(file)
-    sets = [_Set(file, split, _entry(file, content, split, Mapping)) for split in SPLITS.values()]
+    sets = [_Set(file, split, _entry(file, content, split)) for split in SPLITS.values()]
     names = [utterance for own in sets for utterance in own.names]
     values = np.concatenate([own.labels for own in sets])
     labels = np.searchsorted(edges, values, side="right") if len(edges) else np.sign(values).astype(np.int64) + 1
@@ -108,10 +108,11 @@ def _read(file: Path) -> Mapping[str, Any]:
     return content
 
 
-def _entry(file: Path, content: Mapping[str, Any], key: str, kind: type) -> Any:
-    if not isinstance(content.get(key), kind):
-        raise CorpusError(f"{file} lacks '{key}', or it is not as the MMSA layout has it.")
-    return content[key]
+def _entry(file: Path, content: Mapping[str, Any], split: str) -> Mapping[str, Any]:
+    entry = content.get(split)
+    if not isinstance(entry, Mapping):
+        raise CorpusError(f"{file} lacks '{split}', or it is not as the MMSA layout has it.")
+    return entry
 
 
 class _Set:

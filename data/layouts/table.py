@@ -20,6 +20,7 @@ from data.audit import Finding, audit
 from data.conditions import MODALITIES, Modality
 from data.corpus import SETS, Corpus, Fold, Sequences
 from data.errors import CorpusError
+from data.layouts.arrays import read_array
 from data.splits import split
 
 Features = dict[Modality, list[NDArray[np.float32] | None]]
@@ -119,11 +120,9 @@ def _from_table(file: Path, table: pa.Table, names: Sequence[str]) -> list[NDArr
 
 def _from_file(file: Path) -> NDArray[np.float32] | None:
     try:
-        return _array(file, file.stem, np.load(file, allow_pickle=False))
+        return _array(file, file.stem, read_array(file))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError) as error:
-        raise CorpusError(f"{file} is no plain NumPy file ({str(error).splitlines()[0]}); export it again.") from None
 
 
 def _array(file: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -21,11 +21,3 @@ def test_training_statistics_see_training_utterances_alone(fold: int) -> None:
         training_statistics(corpus, fold, "a"), training_statistics(other, fold, "a"), strict=True
     ):
         np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4)
-
-
-def test_training_statistics_are_those_of_the_training_frames() -> None:
-    corpus = make_corpus()
-    frames = np.concatenate([corpus.sequences["a"][index] for index in corpus.folds[2].train]).astype(np.float64)
-    mean, deviation = training_statistics(corpus, 2, "a")
-    np.testing.assert_allclose(mean, frames.mean(0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(deviation, frames.std(0), rtol=1e-5)

@@ -1,15 +1,25 @@
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 from data.catalogue import folder_for
-from data.corpus import Corpus, write_corpus
+from data.corpus import Corpus, Fold, write_corpus
 from orchestrator.configuration import load_configuration
 from orchestrator.experiment import Experiment
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, make_plan
 from orchestrator.stages import execute
 from orchestrator.store import Store
+from tests.data.test_table import write_tables
 from tests.small import make_corpus
+
+CLASSES = ["class 0", "class 1", "class 2"]
+PROBABILITIES = [f"p_{name}" for name in CLASSES]
 
 
 def run_in_this_process(plan: Plan, corpus: Corpus, store: Store) -> None:
@@ -30,6 +40,52 @@ def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     experiment.record()
     run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
     return experiment
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
+    """MLflow in a SQLite file of the module's own."""
+    folder = tmp_path_factory.mktemp("tracking")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.chdir(folder)  # where MLflow puts artifacts
+        yield MlflowClient()
+
+
+@pytest.fixture(scope="module")
+def trained(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """IF-MMIN on three folds, and MCTN, which has a network for each condition, on one."""
+    location = tmp_path_factory.mktemp("trained") / "store"
+    store = Store(shutil.copytree(finished_experiment.store.location, location))
+    changes = {"systems": ["mctn"], "parameters": {"epochs": 1, "steps": 4}, "folds": "1", "name": "translated"}
+    configuration = load_configuration("demo", {**changes, "corpus": "small", "storage": store.location})
+    plan = make_plan(configuration, finished_experiment.corpus)
+    run_in_this_process(plan, finished_experiment.corpus, store)
+    translated = replace(finished_experiment, configuration=configuration, plan=plan, store=store)
+    translated.record()
+    return replace(finished_experiment, store=store)
+
+
+def inputs_of(corpus: Corpus, fold: int, root: Path) -> Path:
+    """The test rows of a fold in the table layout, in their order."""
+    rows = corpus.folds[fold].test
+    sequences = {m: type(own).of([own[row] for row in rows]) for m, own in corpus.sequences.items()}
+    own = np.arange(len(rows))
+    alone = replace(
+        corpus, utterances=corpus.utterances.take(rows), sequences=sequences, folds={1: Fold(own, own, own)}
+    )
+    return write_tables(root, alone)
+
+
+def assert_stored(found: pd.DataFrame, experiment: Experiment, fold: int) -> None:
+    """What was predicted in every condition is what the evaluation of the fold's run stored, to the bit."""
+    run = next(run for run in experiment.plan.runs if run.fold == fold)
+    stored = experiment.store.read_table(run.evaluation, "predictions").to_pandas()
+    assert len(found) == len(stored) == 7 * len(experiment.corpus.folds[fold].test)
+    keys = list(zip(stored["condition"], stored["utterance"], strict=True))
+    own = found.set_index(["condition", "utterance"]).loc[keys]
+    assert np.array_equal(own[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
+    assert own["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Predictions of new utterances by trained runs."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,43 +8,10 @@ import pandas as pd
 import pytest
 
 from data.conditions import ALL_CONDITIONS
-from data.corpus import Corpus, Fold
 from data.errors import UserError
-from orchestrator.configuration import load_configuration
 from orchestrator.experiment import Experiment
-from orchestrator.plan import make_plan
 from orchestrator.predicting import predict_inputs
-from orchestrator.store import Store
-from tests.data.test_table import write_tables
-from tests.orchestrator.conftest import run_in_this_process
-
-CLASSES = ["class 0", "class 1", "class 2"]
-PROBABILITIES = [f"p_{name}" for name in CLASSES]
-
-
-@pytest.fixture(scope="module")
-def trained(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """IF-MMIN on three folds, and MCTN, which has a network for each condition, on one."""
-    location = tmp_path_factory.mktemp("trained") / "store"
-    store = Store(shutil.copytree(finished_experiment.store.location, location))
-    changes = {"systems": ["mctn"], "parameters": {"epochs": 1, "steps": 4}, "folds": "1", "name": "translated"}
-    configuration = load_configuration("demo", {**changes, "corpus": "small", "storage": store.location})
-    plan = make_plan(configuration, finished_experiment.corpus)
-    run_in_this_process(plan, finished_experiment.corpus, store)
-    translated = replace(finished_experiment, configuration=configuration, plan=plan, store=store)
-    translated.record()
-    return replace(finished_experiment, store=store)
-
-
-def inputs_of(corpus: Corpus, fold: int, root: Path) -> Path:
-    """The test rows of a fold in the table layout, in their order."""
-    rows = corpus.folds[fold].test
-    sequences = {m: type(own).of([own[row] for row in rows]) for m, own in corpus.sequences.items()}
-    own = np.arange(len(rows))
-    alone = replace(
-        corpus, utterances=corpus.utterances.take(rows), sequences=sequences, folds={1: Fold(own, own, own)}
-    )
-    return write_tables(root, alone)
+from tests.orchestrator.conftest import PROBABILITIES, assert_stored, inputs_of
 
 
 @pytest.mark.parametrize(("name", "fold"), [("demo", 2), ("translated", 1)])
@@ -55,13 +21,7 @@ def test_the_test_rows_of_a_fold_by_its_run_are_the_stored_predictions_to_the_bi
     experiment = Experiment.recorded(name, trained.store.location)
     root, output = inputs_of(experiment.corpus, fold, tmp_path / "inputs"), tmp_path / "found.parquet"
     predict_inputs(name, trained.store.location, root, output, fold=fold, seed=0, every_condition=True)
-    found = pd.read_parquet(output).set_index(["condition", "utterance"])
-    run = next(run for run in experiment.plan.runs if run.fold == fold)
-    stored = experiment.store.read_table(run.evaluation, "predictions").to_pandas()
-    assert len(found) == len(stored) == 7 * len(experiment.corpus.folds[fold].test)
-    own = found.loc[list(zip(stored["condition"], stored["utterance"], strict=True))]
-    assert np.array_equal(own[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
-    assert own["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
+    assert_stored(pd.read_parquet(output), experiment, fold)
 
 
 def test_what_is_missing_is_the_condition_and_all_runs_are_asked(trained: Experiment, tmp_path: Path) -> None:

@@ -17,22 +17,17 @@ from model.ensemble import predict_utterances
 from orchestrator.experiment import Experiment
 from orchestrator.predicting import trained_runs
 from orchestrator.serving import NAME, log_model, read_runs, write_runs
-from tests.orchestrator.test_predicting import CLASSES, PROBABILITIES, inputs_of, trained  # noqa: F401
+from tests.orchestrator.conftest import PROBABILITIES, assert_stored, inputs_of
 
 
 @pytest.fixture(scope="module")
-def served(trained: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: F811
+def served(client: MlflowClient, trained: Experiment) -> Any:
     """The model of the three runs, as MLflow loads it."""
-    folder = tmp_path_factory.mktemp("serving")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.chdir(folder)  # where MLflow puts artifacts
-        client = MlflowClient()
-        run_id = client.create_run(client.create_experiment("served")).info.run_id
-        for _ in range(2):  # the second time it is there
-            log_model(client, run_id, trained_runs(trained, trained.plan.runs))
-        assert len(client.get_run(run_id).outputs.model_outputs) == 1
-        yield mlflow.pyfunc.load_model(f"runs:/{run_id}/{NAME}")
+    run_id = client.create_run(client.create_experiment("served")).info.run_id
+    for _ in range(2):  # the second time it is there
+        log_model(client, run_id, trained_runs(trained, trained.plan.runs))
+    assert len(client.get_run(run_id).outputs.model_outputs) == 1
+    return mlflow.pyfunc.load_model(f"runs:/{run_id}/{NAME}")
 
 
 def request(root: Path, **params: object) -> str:
@@ -62,24 +57,14 @@ class _Text:
 
 
 def test_the_served_model_answers_with_the_stored_predictions_to_the_bit(
-    trained: Experiment,  # noqa: F811
-    served: Any,
-    tmp_path: Path,
+    trained: Experiment, served: Any, tmp_path: Path
 ) -> None:
-    run = next(run for run in trained.plan.runs if run.fold == 2)
     root = inputs_of(trained.corpus, 2, tmp_path / "inputs")
-    found = ask(served, request(root, fold=2, seed=0, every_condition=True)).set_index(["condition", "utterance"])
-    stored = trained.store.read_table(run.evaluation, "predictions").to_pandas()
-    assert len(found) == len(stored)
-    own = found.loc[list(zip(stored["condition"], stored["utterance"], strict=True))]
-    assert np.array_equal(own[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
-    assert own["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
+    assert_stored(ask(served, request(root, fold=2, seed=0, every_condition=True)), trained, 2)
 
 
 def test_the_served_model_answers_what_predict_writes_with_modalities_missing(
-    trained: Experiment,  # noqa: F811
-    served: Any,
-    tmp_path: Path,
+    trained: Experiment, served: Any, tmp_path: Path
 ) -> None:
     root = inputs_of(trained.corpus, 1, tmp_path / "inputs")
     names = read_utterances(root)["utterance"].to_pylist()
@@ -108,7 +93,7 @@ def test_what_the_served_model_cannot_answer_is_told_in_one_sentence(served: Any
         served.predict(pd.DataFrame({**utterance, "v": [np.ones((2, 4)).tolist()]}), params={"fold": 9})
 
 
-def test_networks_of_each_condition_survive_being_written(trained: Experiment, tmp_path: Path) -> None:  # noqa: F811
+def test_networks_of_each_condition_survive_being_written(trained: Experiment, tmp_path: Path) -> None:
     translated = Experiment.recorded("translated", trained.store.location)
     (run,) = trained_runs(translated, translated.plan.runs)
     write_runs([run], tmp_path / "model")

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,15 +22,6 @@ from orchestrator.results import load_results
 from orchestrator.store import Store
 from orchestrator.tracking import PARENT, Tracker, TrackingError, compared_runs
 from tests.orchestrator.conftest import run_in_this_process
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
-    folder = tmp_path_factory.mktemp("tracking")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.chdir(folder)  # where MLflow puts artifacts
-        yield MlflowClient()
 
 
 @pytest.fixture(scope="module")
