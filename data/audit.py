@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from data.conditions import MODALITIES
-from data.corpus import SETS, Corpus, Sequences
+from ifmmin.data.conditions import MODALITIES
+from ifmmin.data.corpus import SETS, Corpus, Sequences
 
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
 """Utterances of each class among the 5,531 of the four-class protocol; excited counts as happy."""

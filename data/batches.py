@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.conditions import MODALITIES, Condition, Modality
-from data.corpus import Corpus, SetName, training_statistics
+from ifmmin.data.conditions import MODALITIES, Condition, Modality
+from ifmmin.data.corpus import Corpus, SetName, training_statistics
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from data.corpus import HEADER, Corpus, open_corpus
-from data.errors import CorpusError, nearest
-from data.folder import Folder, Location
+from ifmmin.data.corpus import HEADER, Corpus, open_corpus
+from ifmmin.data.errors import CorpusError, nearest
+from ifmmin.data.folder import Folder, Location
 
 SHIPPED = Path(__file__).parent / "shipped"
 FOLDER = "corpora"

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.conditions import MODALITIES, Modality
-from data.errors import CorpusError
-from data.folder import Folder, Location, reason
+from ifmmin.data.conditions import MODALITIES, Modality
+from ifmmin.data.errors import CorpusError
+from ifmmin.data.folder import Folder, Location, reason
 
 SetName = Literal["train", "validation", "test"]
 SETS: tuple[SetName, ...] = get_args(SetName)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.fs
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
-from data.errors import UserError
+from ifmmin.data.errors import UserError
 
 _LOCAL = LocalFileSystem()
 _MANY = 20

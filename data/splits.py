@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.corpus import Fold
-from data.errors import CorpusError, nearest
+from ifmmin.data.corpus import Fold
+from ifmmin.data.errors import CorpusError, nearest
 
 MOST = 10
 """Folds that groups are dealt into; fewer groups make as many folds."""

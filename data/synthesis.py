@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.conditions import ALL_CONDITIONS, MODALITIES, Condition, Modality
-from data.corpus import Corpus, Fold, Sequences
-from data.errors import CorpusError
+from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Condition, Modality
+from ifmmin.data.corpus import Corpus, Fold, Sequences
+from ifmmin.data.errors import CorpusError
 
 CLASSES = ("angry", "happy", "neutral", "sad")
 SHARES = np.array([1103, 1636, 1708, 1084]) / 5531

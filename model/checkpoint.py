@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.recipe import Network
+from ifmmin.model.definition import Network
 
 
 @dataclass(frozen=True)

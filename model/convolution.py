@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from model.vmap import runs_first
+from ifmmin.model.stacking.vmap import runs_first
 
 
 def largest_response(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from data.batches import availability
-from data.conditions import MISSING_CONDITIONS
+from ifmmin.data.batches import availability
+from ifmmin.data.conditions import MISSING_CONDITIONS
 
 
 @dataclass(frozen=True)
 class GeneratorStack:
-    """The generators of runs that train as one (see `model.stack`), each for its own run."""
+    """The generators of runs that train as one (see `model.stacking.stack`), each for its own run."""
 
     generators: tuple[torch.Generator, ...]
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.batches import Batch, Examples
-from data.conditions import MODALITIES, Modality
-from model.convolution import largest_response, within
-from model.draws import Generator, dropout
-from model.recurrence import run_lstm
-from model.vmap import is_stacked
+from ifmmin.data.batches import Batch, Examples
+from ifmmin.data.conditions import MODALITIES, Modality
+from ifmmin.model.convolution import largest_response, within
+from ifmmin.model.draws import Generator, dropout
+from ifmmin.model.recurrence import run_lstm
+from ifmmin.model.stacking.vmap import is_stacked
 
 HIDDEN = 128
 WINDOWS = (3, 4, 5)

@@ -10,16 +10,16 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from data.batches import Examples
-from data.conditions import ALL_CONDITIONS, MODALITIES, Modality
-from data.corpus import Corpus, Fold, Sequences
-from data.errors import UserError
-from data.layouts.table import Features
-from model.evaluation import predict
-from model.recipe import Network, Shape, Weights
-from model.run import Precision, autocast
-from model.systems import RECIPES
-from model.training import trained_network
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Modality
+from ifmmin.data.corpus import Corpus, Fold, Sequences
+from ifmmin.data.errors import UserError
+from ifmmin.data.layouts.table import Features
+from ifmmin.model.definition import Network, Shape, Weights
+from ifmmin.model.evaluation import predict
+from ifmmin.model.run import Precision, autocast
+from ifmmin.model.systems import DEFINITIONS
+from ifmmin.model.training import trained_network
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TrainedRun:
     """All that the predictions of a trained run depend on, so that it needs neither corpus nor store.
 
     Attributes:
-        recipe: of `model.systems.RECIPES`, with its hyper-parameters.
+        recipe: of `model.systems.DEFINITIONS`, with its hyperparameters.
         dimensions: for each modality its number of features.
         lengths: for each modality the median length of the training set's utterances, in time steps.
         statistics: mean and deviation over the training set of the modalities that are standardised.
@@ -48,7 +48,7 @@ class TrainedRun:
     @cached_property
     def network(self) -> Network:
         """The network that the run's evaluation evaluates."""
-        recipe = RECIPES[self.recipe]
+        recipe = DEFINITIONS[self.recipe]
         shape = Shape(self.dimensions, len(self.classes))
         return trained_network(recipe, recipe.settings(self.parameters), shape, self.weights)
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from data.batches import Examples
-from data.conditions import Condition
-from model.recipe import Network
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import Condition
+from ifmmin.model.definition import Network
 
 EVALUATION_BATCH = 256
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.draws import Generator, dropout
+from ifmmin.model.draws import Generator, dropout
 
 
 class Classifier(nn.Module):

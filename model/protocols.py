@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from data.batches import Batch, Examples
-from data.conditions import ALL_CONDITIONS, MODALITIES, Condition
-from model.evaluation import EVALUATION_BATCH, predict
-from model.recipe import Network
-from model.run import stage_generator
+from ifmmin.data.batches import Batch, Examples
+from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Condition
+from ifmmin.model.definition import Network
+from ifmmin.model.evaluation import EVALUATION_BATCH, predict
+from ifmmin.model.run import stage_generator
 
 PROTOCOL_VERSION = 1
 """Raised by hand whenever a change of the code changes what comes out."""

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.batches import Examples
-from data.conditions import Condition
-from data.corpus import Corpus
-from model.checkpoint import Checkpoints, Epoch, capture, restore
-from model.layers import initialise
-from model.metrics import unweighted_accuracy, weighted_accuracy
-from model.parameters import TrainingParameters
-from model.recipe import Recipe, Shape, Weights
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import Condition
+from ifmmin.data.corpus import Corpus
+from ifmmin.model.checkpoint import Checkpoints, Epoch, capture, restore
+from ifmmin.model.definition import Shape, StageDefinition, Weights
+from ifmmin.model.hyperparameters import TrainingHyperparameters
+from ifmmin.model.layers import initialise
+from ifmmin.model.metrics import unweighted_accuracy, weighted_accuracy
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -56,8 +56,8 @@ class TrainingRun:
 
     def __init__(
         self,
-        recipe: Recipe,
-        parameters: TrainingParameters,
+        recipe: StageDefinition,
+        parameters: TrainingHyperparameters,
         corpus: Corpus,
         start: Start,
         condition: Condition | None,

@@ -7,20 +7,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from data.conditions import Condition
-from data.corpus import Corpus
-from model.checkpoint import Checkpoints, Epoch
-from model.evaluation import predict
-from model.layers import load_weights
-from model.parameters import TrainingParameters
-from model.recipe import Network, NetworkOfEachCondition, Recipe, Shape, Weights
-from model.run import DivergedError, Engine, Precision, Start, Trained, TrainingRun, autocast
-from model.stack import Stack
+from ifmmin.data.conditions import Condition
+from ifmmin.data.corpus import Corpus
+from ifmmin.model.checkpoint import Checkpoints, Epoch
+from ifmmin.model.definition import Network, NetworkOfEachCondition, Shape, StageDefinition, Weights
+from ifmmin.model.evaluation import predict
+from ifmmin.model.hyperparameters import TrainingHyperparameters
+from ifmmin.model.layers import load_weights
+from ifmmin.model.run import DivergedError, Engine, Precision, Start, Trained, TrainingRun, autocast
+from ifmmin.model.stacking.stack import Stack
 
 
 def train(
-    recipe: Recipe,
-    parameters: TrainingParameters,
+    recipe: StageDefinition,
+    parameters: TrainingHyperparameters,
     corpus: Corpus,
     *,
     fold: int,
@@ -47,8 +47,8 @@ def train(
 
 
 def train_together(
-    recipe: Recipe,
-    parameters: TrainingParameters,
+    recipe: StageDefinition,
+    parameters: TrainingHyperparameters,
     corpus: Corpus,
     starts: Sequence[Start],
     *,
@@ -58,7 +58,7 @@ def train_together(
 ) -> list[Trained | DivergedError]:
     """Train a stage's runs on their folds' training sets, and keep of each the epoch with the best validation UA.
 
-    Several runs are computed as one (see `model.stack`). Each has batches, draws, selection and a result of its own,
+    Several runs are computed as one (see `model.stacking.stack`). Each has batches, draws, selection and a result of its own,
     and comes to what it would come to alone, up to rounding.
 
     Args:
@@ -130,7 +130,11 @@ def clip_gradients(network: Network, norm: float) -> None:
 
 
 def trained_network(
-    recipe: Recipe, parameters: TrainingParameters, shape: Shape, weights: Sequence[Weights], device: str = "cpu"
+    recipe: StageDefinition,
+    parameters: TrainingHyperparameters,
+    shape: Shape,
+    weights: Sequence[Weights],
+    device: str = "cpu",
 ) -> Network:
     """The network of a recipe with weights that were trained before.
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from data.catalogue import find_corpus
-from data.corpus import Corpus
-from orchestrator.configuration import Configuration
-from orchestrator.plan import Plan, make_plan
-from orchestrator.store import Store, StoreError
+from ifmmin.data.catalogue import find_corpus
+from ifmmin.data.corpus import Corpus
+from ifmmin.orchestrator.planning.configuration import Configuration
+from ifmmin.orchestrator.planning.plan import Plan, make_plan
+from ifmmin.orchestrator.store import Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Experiment:
         """Open the corpus and make the plan; nothing is written.
 
         Raises:
-            UserError: of any kind; the corpus, a system, a fold or a hyper-parameter is not as it must be.
+            UserError: of any kind; the corpus, a system, a fold or a hyperparameter is not as it must be.
         """
         store = Store(configuration.storage)
         corpus = find_corpus(configuration.corpus, store.root)

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
-from data.errors import UserError
-from data.folder import Folder, reason
-from model.checkpoint import Checkpoint, Epoch
-from model.recipe import Weights
-from orchestrator.plan import Stage
-from orchestrator.stages import StageResult
+from ifmmin.data.errors import UserError
+from ifmmin.data.folder import Folder, reason
+from ifmmin.model.checkpoint import Checkpoint, Epoch
+from ifmmin.model.definition import Weights
+from ifmmin.orchestrator.execution.stages import StageResult
+from ifmmin.orchestrator.planning.plan import Stage
 
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from data.catalogue import folder_for
-from data.corpus import write_corpus
-from orchestrator.experiment import Experiment
-from orchestrator.plan import Plan
-from orchestrator.store import Store
+from ifmmin.data.catalogue import folder_for
+from ifmmin.data.corpus import write_corpus
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.plan import Plan
+from ifmmin.orchestrator.store import Store
 from tests.small import make_corpus
 
 CONFIGURATION = """
@@ -62,7 +62,7 @@ class Driver:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
         with (self.folder / "driver.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", "run", "chaos.yaml"],
+                [sys.executable, "-m", "ifmmin", "run", "chaos.yaml"],
                 cwd=self.folder,
                 env=environment | {"RAY_ADDRESS": address, "COLUMNS": "120"},
                 stdout=log,

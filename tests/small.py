@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from data.batches import Batch
-from data.corpus import Corpus, Fold, Sequences
+from ifmmin.data.batches import Batch
+from ifmmin.data.corpus import Corpus, Fold, Sequences
 
 DIMENSIONS = {"a": 3, "v": 4, "t": 5}
 

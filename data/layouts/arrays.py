@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import CorpusError
+from ifmmin.data.errors import CorpusError
 
 
 def read_array(file: Path) -> NDArray[np.generic]:

@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds
-from data.conditions import MODALITIES, Modality
-from data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
-from data.errors import CorpusError
-from data.layouts.arrays import read_array
+from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds
+from ifmmin.data.conditions import MODALITIES, Modality
+from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
+from ifmmin.data.errors import CorpusError
+from ifmmin.data.layouts.arrays import read_array
 
 FEATURES: dict[Modality, tuple[str, ...]] = {
     "a": ("A/comparE.h5", "A/comparE_raw.h5"),

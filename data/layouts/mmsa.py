@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.audit import Finding, audit
-from data.conditions import Modality
-from data.corpus import SETS, Corpus, Fold, Sequences
-from data.errors import CorpusError
+from ifmmin.data.audit import Finding, audit
+from ifmmin.data.conditions import Modality
+from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences
+from ifmmin.data.errors import CorpusError
 
 FEATURES: dict[Modality, str] = {"a": "audio", "v": "vision", "t": "text"}
 SPLITS = dict(zip(SETS, ("train", "valid", "test"), strict=True))

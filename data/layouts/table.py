@@ -16,12 +16,12 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from data.audit import Finding, audit
-from data.conditions import MODALITIES, Modality
-from data.corpus import SETS, Corpus, Fold, Sequences
-from data.errors import CorpusError
-from data.layouts.arrays import read_array
-from data.splits import split
+from ifmmin.data.audit import Finding, audit
+from ifmmin.data.conditions import MODALITIES, Modality
+from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences
+from ifmmin.data.errors import CorpusError
+from ifmmin.data.layouts.arrays import read_array
+from ifmmin.data.splits import split
 
 Features = dict[Modality, list[NDArray[np.float32] | None]]
 

@@ -1,7 +1,7 @@
 """The systems that can be compared, by name. To add one: write its file, name it here."""
 
-from model.recipe import Recipe, System
-from model.systems import full_modality, if_mmin, if_mmin_ablations, mctn, mmin
+from ifmmin.model.definition import StageDefinition, System
+from ifmmin.model.systems import full_modality, if_mmin, if_mmin_ablations, mctn, mmin
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -17,4 +17,6 @@ SYSTEMS: dict[str, System] = {
     )
 }
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for system in SYSTEMS.values() for recipe in system.recipes.values()}
+DEFINITIONS: dict[str, StageDefinition] = {
+    recipe.name: recipe for system in SYSTEMS.values() for recipe in system.recipes.values()
+}

@@ -1,10 +1,10 @@
 """The two baselines of the MMIN paper: one network, trained on complete utterances or on the missing conditions."""
 
-from data.batches import Batch
-from data.conditions import MISSING_CONDITIONS
-from model.draws import Generator, draw_availability
-from model.recipe import Losses, Objective, Recipe, System
-from model.systems.mmin import PRETRAINING, FullModalityNetwork, FullModalityParameters
+from ifmmin.data.batches import Batch
+from ifmmin.data.conditions import MISSING_CONDITIONS
+from ifmmin.model.definition import Losses, Objective, StageDefinition, System
+from ifmmin.model.draws import Generator, draw_availability
+from ifmmin.model.systems.mmin import PRETRAINING, FullModalityHyperparameters, FullModalityNetwork
 
 
 class AugmentedNetwork(FullModalityNetwork):
@@ -32,10 +32,10 @@ AUGMENTED_SYSTEM = System(
     name="augmented",
     summary="The augmentation baseline: the same network, trained on the six missing conditions",
     recipes={
-        "train": Recipe(
+        "train": StageDefinition(
             name="augmented",
             version=3,
-            parameters=FullModalityParameters,
+            parameters=FullModalityHyperparameters,
             network=lambda shape, parameters: AugmentedNetwork(shape, parameters.dropout),
             objective=AugmentedObjective,
         )

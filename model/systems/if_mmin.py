@@ -7,42 +7,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.batches import Batch, Examples, availability
-from data.conditions import MISSING_CONDITIONS, Condition
-from model.draws import Generator, draw_availability
-from model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders, encode_set
-from model.imagination import BLOCK_SIZES, InvariantImagination
-from model.layers import Classifier, load_weights
-from model.losses import pairwise_discrepancy
-from model.parameters import TrainingParameters, parameter
-from model.recipe import Losses, Network, Objective, Recipe, Shape, System, Weights
+from ifmmin.data.batches import Batch, Examples, availability
+from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
+from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Weights
+from ifmmin.model.draws import Generator, draw_availability
+from ifmmin.model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders, encode_set
+from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
+from ifmmin.model.imagination import BLOCK_SIZES, InvariantImagination
+from ifmmin.model.layers import Classifier, load_weights
+from ifmmin.model.losses import pairwise_discrepancy
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingParameters(TrainingParameters):
+class PretrainingHyperparameters(TrainingHyperparameters):
     """Stage 1, invariant feature learning."""
 
-    moment_order: int = parameter(5, "K, the highest moment that CMD compares", minimum=1)
-    gradient_clip: float = parameter(0.5, "largest gradient norm of each sub-network", positive=True)
+    moment_order: int = hyperparameter(5, "K, the highest moment that CMD compares", minimum=1)
+    gradient_clip: float = hyperparameter(0.5, "largest gradient norm of each sub-network", positive=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImaginationParameters(TrainingParameters):
+class ImaginationHyperparameters(TrainingHyperparameters):
     """Stage 2 of IF-MMIN and of its ablations."""
 
-    lambda1: float = parameter(1.0, "weight of the imagination loss L_img", minimum=0)
-    epochs: int = parameter(40, "passes over the training set", minimum=1)
-    constant_epochs: int = parameter(20, "epochs before the learning rate decays", minimum=0)
-    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
-    beta1: float = parameter(0.5, "Adam's decay rate of the first moment", minimum=0, below=1)
-    dropout: float = parameter(0.5, "dropout rate of the classifier", minimum=0, below=1)
+    lambda1: float = hyperparameter(1.0, "weight of the imagination loss L_img", minimum=0)
+    epochs: int = hyperparameter(40, "passes over the training set", minimum=1)
+    constant_epochs: int = hyperparameter(20, "epochs before the learning rate decays", minimum=0)
+    batch_size: int = hyperparameter(128, "utterances in a batch", minimum=1)
+    beta1: float = hyperparameter(0.5, "Adam's decay rate of the first moment", minimum=0, below=1)
+    dropout: float = hyperparameter(0.5, "dropout rate of the classifier", minimum=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class IFMMINParameters(ImaginationParameters):
+class IFMMINHyperparameters(ImaginationHyperparameters):
     """Stage 2, IF-MMIN training."""
 
-    lambda2: float = parameter(100.0, "weight of the invariance loss L_inv", minimum=0)
+    lambda2: float = hyperparameter(100.0, "weight of the invariance loss L_inv", minimum=0)
 
 
 class InvariancePretraining(Network):
@@ -161,7 +161,7 @@ class PretrainingObjective(Objective):
     """L_cls + L_cmd of complete utterances."""
 
     network: InvariancePretraining
-    settings: PretrainingParameters
+    settings: PretrainingHyperparameters
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         return self.network.losses(batch, self.settings.moment_order, generator)
@@ -174,13 +174,13 @@ class ImaginationObjective(Objective):
     """
 
     network: IFMMIN
-    settings: ImaginationParameters
+    settings: ImaginationHyperparameters
     real: Tensor
     zero: Tensor
     invariant: Tensor
 
     def __init__(
-        self, network: IFMMIN, settings: ImaginationParameters, examples: Examples, weights: Weights | None
+        self, network: IFMMIN, settings: ImaginationHyperparameters, examples: Examples, weights: Weights | None
     ) -> None:
         super().__init__(network, settings, examples, weights)
         assert weights is not None
@@ -195,7 +195,7 @@ class ImaginationObjective(Objective):
 
     @property
     def lambda2(self) -> float:
-        assert isinstance(self.settings, IFMMINParameters)
+        assert isinstance(self.settings, IFMMINHyperparameters)
         return self.settings.lambda2
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
@@ -204,10 +204,10 @@ class ImaginationObjective(Objective):
         return self.network.losses(batch, available, targets, self.settings.lambda1, self.lambda2, generator)
 
 
-PRETRAINING = Recipe(
+PRETRAINING = StageDefinition(
     name="invariance-pretraining",
     version=3,
-    parameters=PretrainingParameters,
+    parameters=PretrainingHyperparameters,
     network=lambda shape, parameters: InvariancePretraining(shape, parameters.dropout),
     objective=PretrainingObjective,
 )
@@ -217,10 +217,10 @@ SYSTEM = System(
     summary="IF-MMIN: missing features imagined with the help of modality-invariant ones",
     recipes={
         "pretrain": PRETRAINING,
-        "train": Recipe(
+        "train": StageDefinition(
             name="if-mmin",
             version=3,
-            parameters=IFMMINParameters,
+            parameters=IFMMINHyperparameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
             objective=ImaginationObjective,
             after="pretrain",

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from model.encoders import HIDDEN
-from model.imagination import BLOCK_SIZES, UncascadedImagination
-from model.recipe import Recipe, Shape, System
-from model.systems.if_mmin import (
+from ifmmin.model.definition import Shape, StageDefinition, System
+from ifmmin.model.encoders import HIDDEN
+from ifmmin.model.imagination import BLOCK_SIZES, UncascadedImagination
+from ifmmin.model.systems.if_mmin import (
     IFMMIN,
     PRETRAINING,
-    IFMMINParameters,
+    IFMMINHyperparameters,
+    ImaginationHyperparameters,
     ImaginationObjective,
-    ImaginationParameters,
 )
 
 
@@ -35,10 +35,10 @@ WITHOUT_INVARIANCE_SYSTEM = System(
     summary="IF-MMIN without the invariance loss L_inv",
     recipes={
         "pretrain": PRETRAINING,
-        "train": Recipe(
+        "train": StageDefinition(
             name="if-mmin-no-linv",
             version=3,
-            parameters=ImaginationParameters,
+            parameters=ImaginationHyperparameters,
             network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
             objective=WithoutInvarianceObjective,
             after="pretrain",
@@ -51,10 +51,10 @@ UNCASCADED_SYSTEM = System(
     summary="IF-MMIN whose imagination reads the invariant features in its first block only",
     recipes={
         "pretrain": PRETRAINING,
-        "train": Recipe(
+        "train": StageDefinition(
             name="if-mmin-no-cascade",
             version=3,
-            parameters=IFMMINParameters,
+            parameters=IFMMINHyperparameters,
             network=lambda shape, parameters: UncascadedIFMMIN(shape, parameters.dropout),
             objective=ImaginationObjective,
             after="pretrain",

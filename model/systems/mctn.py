@@ -16,29 +16,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.batches import Batch
-from data.conditions import ALL_CONDITIONS, Condition, Modality
-from model.draws import Generator, drawn, dropout
-from model.parameters import TrainingParameters, parameter
-from model.recipe import Losses, Network, Objective, Recipe, Shape, System
-from model.recurrence import run_lstm, run_lstm_cell
+from ifmmin.data.batches import Batch
+from ifmmin.data.conditions import ALL_CONDITIONS, Condition, Modality
+from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System
+from ifmmin.model.draws import Generator, drawn, dropout
+from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
+from ifmmin.model.recurrence import run_lstm, run_lstm_cell
 
 HIDDEN = 64
 """Half of what the other systems have: here the joint representation is a state for each point of time, not one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MCTNParameters(TrainingParameters):
+class MCTNHyperparameters(TrainingHyperparameters):
     """MCTN training, the same under every condition."""
 
-    steps: int = parameter(20, "points of the time grid that all modalities are brought to", minimum=1)
-    translation_weight: float = parameter(1.0, "weight of the translation loss L_trans", minimum=0)
-    cycle_weight: float = parameter(1.0, "weight of the cyclic translation loss L_cycle", minimum=0)
-    teacher_forcing: float = parameter(
+    steps: int = hyperparameter(20, "points of the time grid that all modalities are brought to", minimum=1)
+    translation_weight: float = hyperparameter(1.0, "weight of the translation loss L_trans", minimum=0)
+    cycle_weight: float = hyperparameter(1.0, "weight of the cyclic translation loss L_cycle", minimum=0)
+    teacher_forcing: float = hyperparameter(
         0.5, "share of decoder steps that read the truth in training", minimum=0, below=1
     )
-    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
-    learning_rate: float = parameter(1e-3, "Adam's learning rate at the start", positive=True)
+    batch_size: int = hyperparameter(128, "utterances in a batch", minimum=1)
+    learning_rate: float = hyperparameter(1e-3, "Adam's learning rate at the start", positive=True)
 
 
 class AttentionDecoder(nn.Module):
@@ -131,7 +131,7 @@ class MCTN(Network):
                 word = torch.where(forced[:, step, None], truth[:, step], written)
         return torch.stack(words, 1)
 
-    def losses(self, batch: Batch, parameters: MCTNParameters, generator: Generator | None = None) -> Losses:
+    def losses(self, batch: Batch, parameters: MCTNHyperparameters, generator: Generator | None = None) -> Losses:
         """L_cls + L_trans + L_cycle, the latter two mean squared errors over all coordinates of the grid."""
         source = on_grid(batch, self.condition.available, self.steps)
         encoded, state = run_lstm(self.encoder, self.available.read(source))
@@ -185,7 +185,7 @@ class TranslationObjective(Objective):
     """L_cls + L_trans + L_cycle."""
 
     network: MCTN
-    settings: MCTNParameters
+    settings: MCTNHyperparameters
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         return self.network.losses(batch, self.settings, generator)
@@ -195,10 +195,10 @@ SYSTEM = System(
     name="mctn",
     summary="MCTN: for each condition a model that translates the modalities at hand into the missing ones and back",
     recipes={
-        "train": Recipe(
+        "train": StageDefinition(
             name="mctn",
             version=2,
-            parameters=MCTNParameters,
+            parameters=MCTNHyperparameters,
             network=lambda shape, parameters: MCTN(shape, parameters.dropout, parameters.steps),
             objective=TranslationObjective,
             conditions=ALL_CONDITIONS,

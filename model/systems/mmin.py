@@ -7,41 +7,41 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.batches import Batch, Examples, availability
-from data.conditions import MISSING_CONDITIONS, Condition
-from model.draws import Generator, draw_availability
-from model.encoders import HIDDEN, Encodings, SpecificityEncoders, encode_set
-from model.imagination import BLOCK_SIZES, ResidualImagination
-from model.layers import Classifier, load_weights
-from model.parameters import TrainingParameters, parameter
-from model.recipe import Losses, Network, Objective, Recipe, Shape, System, Weights
+from ifmmin.data.batches import Batch, Examples, availability
+from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
+from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Weights
+from ifmmin.model.draws import Generator, draw_availability
+from ifmmin.model.encoders import HIDDEN, Encodings, SpecificityEncoders, encode_set
+from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
+from ifmmin.model.imagination import BLOCK_SIZES, ResidualImagination
+from ifmmin.model.layers import Classifier, load_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class FullModalityParameters(TrainingParameters):
+class FullModalityHyperparameters(TrainingHyperparameters):
     """Stage 1: classification of complete utterances."""
 
-    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
-    gradient_clip: float = parameter(0.5, "largest gradient norm of each sub-network", positive=True)
+    batch_size: int = hyperparameter(128, "utterances in a batch", minimum=1)
+    gradient_clip: float = hyperparameter(0.5, "largest gradient norm of each sub-network", positive=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMINWithoutCycleParameters(TrainingParameters):
+class MMINWithoutCycleHyperparameters(TrainingHyperparameters):
     """Stage 2, without the backward imagination."""
 
-    img_weight: float = parameter(4.0, "weight of the imagination loss L_img", minimum=0)
-    epochs: int = parameter(40, "passes over the training set", minimum=1)
-    constant_epochs: int = parameter(40, "epochs before the learning rate decays", minimum=0)
-    batch_size: int = parameter(128, "utterances in a batch", minimum=1)
-    beta1: float = parameter(0.5, "Adam's decay rate of the first moment", minimum=0, below=1)
-    dropout: float = parameter(0.5, "dropout rate of the classifier", minimum=0, below=1)
+    img_weight: float = hyperparameter(4.0, "weight of the imagination loss L_img", minimum=0)
+    epochs: int = hyperparameter(40, "passes over the training set", minimum=1)
+    constant_epochs: int = hyperparameter(40, "epochs before the learning rate decays", minimum=0)
+    batch_size: int = hyperparameter(128, "utterances in a batch", minimum=1)
+    beta1: float = hyperparameter(0.5, "Adam's decay rate of the first moment", minimum=0, below=1)
+    dropout: float = hyperparameter(0.5, "dropout rate of the classifier", minimum=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMINParameters(MMINWithoutCycleParameters):
+class MMINHyperparameters(MMINWithoutCycleHyperparameters):
     """Stage 2, MMIN training."""
 
-    cycle_weight: float = parameter(2.0, "weight of the cycle consistency loss L_cycle", minimum=0)
+    cycle_weight: float = hyperparameter(2.0, "weight of the cycle consistency loss L_cycle", minimum=0)
 
 
 class FullModalityNetwork(Network):
@@ -91,7 +91,7 @@ class MMINWithoutCycle(Network):
         batch: Batch,
         available: Tensor,
         teacher: Encodings,
-        parameters: MMINWithoutCycleParameters,
+        parameters: MMINWithoutCycleHyperparameters,
         generator: Generator | None = None,
     ) -> Losses:
         """L_cls + 4 L_img; `available` is bool (batch, 3), `teacher` holds stage 1's encodings of the whole set."""
@@ -102,7 +102,7 @@ class MMINWithoutCycle(Network):
         batch: Batch,
         available: Tensor,
         teacher: Encodings,
-        parameters: MMINWithoutCycleParameters,
+        parameters: MMINWithoutCycleHyperparameters,
         generator: Generator | None,
     ) -> tuple[Losses, Tensor, Tensor]:
         """The losses, with the h and the h' that they are made of."""
@@ -138,11 +138,11 @@ class MMIN(MMINWithoutCycle):
         batch: Batch,
         available: Tensor,
         teacher: Encodings,
-        parameters: MMINWithoutCycleParameters,
+        parameters: MMINWithoutCycleHyperparameters,
         generator: Generator | None = None,
     ) -> Losses:
         """L_cls + 4 L_img + 2 L_cycle; the cycle's target h is not trained by it."""
-        assert isinstance(parameters, MMINParameters)
+        assert isinstance(parameters, MMINHyperparameters)
         losses, h, imagined = self._losses(batch, available, teacher, parameters, generator)
         cycle = F.mse_loss(self.cycle(imagined), h.detach())
         return Losses(losses.total + parameters.cycle_weight * cycle, {**losses.terms, "cycle": cycle})
@@ -161,14 +161,14 @@ class ImaginationObjective(Objective):
     """The student starts from stage 1, whose frozen encoders are the teacher; conditions are drawn at every visit."""
 
     network: MMINWithoutCycle
-    settings: MMINWithoutCycleParameters
+    settings: MMINWithoutCycleHyperparameters
     real: Tensor
     zero: Tensor
 
     def __init__(
         self,
         network: MMINWithoutCycle,
-        settings: MMINWithoutCycleParameters,
+        settings: MMINWithoutCycleHyperparameters,
         examples: Examples,
         weights: Weights | None,
     ) -> None:
@@ -186,10 +186,10 @@ class ImaginationObjective(Objective):
         return self.network.losses(batch, available, Encodings(self.real, self.zero), self.settings, generator)
 
 
-PRETRAINING = Recipe(
+PRETRAINING = StageDefinition(
     name="full-modality-pretraining",
     version=3,
-    parameters=FullModalityParameters,
+    parameters=FullModalityHyperparameters,
     network=lambda shape, parameters: FullModalityNetwork(shape, parameters.dropout),
     objective=FullModalityObjective,
 )
@@ -199,10 +199,10 @@ MMIN_SYSTEM = System(
     summary="MMIN: missing features imagined, and the features at hand imagined back from them",
     recipes={
         "pretrain": PRETRAINING,
-        "train": Recipe(
+        "train": StageDefinition(
             name="mmin",
             version=3,
-            parameters=MMINParameters,
+            parameters=MMINHyperparameters,
             network=lambda shape, parameters: MMIN(shape, parameters.dropout),
             objective=ImaginationObjective,
             after="pretrain",
@@ -215,10 +215,10 @@ WITHOUT_CYCLE_SYSTEM = System(
     summary="MMIN without imagining back",
     recipes={
         "pretrain": PRETRAINING,
-        "train": Recipe(
+        "train": StageDefinition(
             name="mmin-no-cycle",
             version=3,
-            parameters=MMINWithoutCycleParameters,
+            parameters=MMINWithoutCycleHyperparameters,
             network=lambda shape, parameters: MMINWithoutCycle(shape, parameters.dropout),
             objective=ImaginationObjective,
             after="pretrain",

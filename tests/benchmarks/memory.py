@@ -11,12 +11,12 @@ from typing import Any
 
 import ray
 
-from data.batches import Examples
-from data.synthesis import synthesise
-from orchestrator.cluster import ray_session
-from orchestrator.configuration import Compute
-from orchestrator.store import Store
-from orchestrator.workers import Workers, context_behind
+from ifmmin.data.batches import Examples
+from ifmmin.data.synthesis import synthesise
+from ifmmin.orchestrator.execution.cluster import ray_session
+from ifmmin.orchestrator.execution.workers import Workers, context_behind
+from ifmmin.orchestrator.planning.configuration import Compute
+from ifmmin.orchestrator.store import Store
 
 MEGABYTE = 2**20
 

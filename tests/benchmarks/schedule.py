@@ -20,17 +20,17 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from data.catalogue import SHIPPED
-from data.corpus import open_corpus
-from data.folder import Folder
-from orchestrator import workers
-from orchestrator.configuration import load_configuration
-from orchestrator.plan import Stage, make_plan
-from orchestrator.progress import Display
-from orchestrator.scheduler import run_plan
-from orchestrator.stages import StageResult, Task
-from orchestrator.store import Store
-from orchestrator.timing import Pace
+from ifmmin.data.catalogue import SHIPPED
+from ifmmin.data.corpus import open_corpus
+from ifmmin.data.folder import Folder
+from ifmmin.orchestrator.commands.progress import Display
+from ifmmin.orchestrator.execution import workers
+from ifmmin.orchestrator.execution.pace import Pace
+from ifmmin.orchestrator.execution.scheduler import run_plan
+from ifmmin.orchestrator.execution.stages import StageResult, Task
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Stage, make_plan
+from ifmmin.orchestrator.store import Store
 
 SLEEP = "BENCHMARK_SLEEP_S"
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from rich.console import Console
 
-from data.synthesis import synthesise
-from model.checkpoint import Epoch
-from orchestrator.configuration import load_configuration
-from orchestrator.plan import Stage, make_plan
-from orchestrator.progress import Display
-from orchestrator.scheduler import run_plan
-from orchestrator.store import Store
-from orchestrator.timing import Pace
-from orchestrator.workers import Workers
+from ifmmin.data.synthesis import synthesise
+from ifmmin.model.checkpoint import Epoch
+from ifmmin.orchestrator.commands.progress import Display
+from ifmmin.orchestrator.execution.pace import Pace
+from ifmmin.orchestrator.execution.scheduler import run_plan
+from ifmmin.orchestrator.execution.workers import Workers
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Stage, make_plan
+from ifmmin.orchestrator.store import Store
 
 
 class Stopwatch(Display):

@@ -22,16 +22,16 @@ from pathlib import Path
 
 import torch
 
-from data.batches import Examples
-from data.conditions import ALL_CONDITIONS
-from data.corpus import open_corpus, write_corpus
-from data.folder import Folder
-from data.synthesis import synthesise
-from model.evaluation import predict
-from model.recipe import Shape
-from model.run import Precision, autocast
-from model.systems import SYSTEMS
-from model.training import train, trained_network
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.corpus import open_corpus, write_corpus
+from ifmmin.data.folder import Folder
+from ifmmin.data.synthesis import synthesise
+from ifmmin.model.definition import Shape
+from ifmmin.model.evaluation import predict
+from ifmmin.model.run import Precision, autocast
+from ifmmin.model.systems import SYSTEMS
+from ifmmin.model.training import train, trained_network
 
 RUN = {"pretrain": 20, "train": 40}
 """Epochs of a run."""

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.batches import Examples, availability
-from data.conditions import ALL_CONDITIONS
-from data.corpus import training_statistics
+from ifmmin.data.batches import Examples, availability
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.corpus import training_statistics
 from tests.small import make_corpus
 
 CORPUS = make_corpus()

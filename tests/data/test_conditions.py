@@ -1,6 +1,6 @@
 import pytest
 
-from data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS, Condition
+from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS, Condition
 
 
 def test_conditions_stand_in_the_order_of_the_papers_table() -> None:

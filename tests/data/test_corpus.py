@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.catalogue import find_corpus, folder_for
-from data.corpus import (
+from ifmmin.data.catalogue import find_corpus, folder_for
+from ifmmin.data.corpus import (
     Corpus,
     Fold,
     Sequences,
@@ -21,8 +21,8 @@ from data.corpus import (
     verify_corpus,
     write_corpus,
 )
-from data.errors import CorpusError
-from data.folder import Folder
+from ifmmin.data.errors import CorpusError
+from ifmmin.data.folder import Folder
 from tests.small import make_corpus
 
 

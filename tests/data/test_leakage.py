@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.corpus import Sequences, training_statistics
+from ifmmin.data.corpus import Sequences, training_statistics
 from tests.small import make_corpus
 
 

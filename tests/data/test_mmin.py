@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from data.audit import IEMOCAP_COUNTS, audit
-from data.catalogue import find_corpus
-from data.corpus import training_statistics
-from data.errors import UserError
-from data.layouts.mmin import import_mmin
-from orchestrator.cli_data import data_app
+from ifmmin.data.audit import IEMOCAP_COUNTS, audit
+from ifmmin.data.catalogue import find_corpus
+from ifmmin.data.corpus import training_statistics
+from ifmmin.data.errors import UserError
+from ifmmin.data.layouts.mmin import import_mmin
+from ifmmin.orchestrator.commands.data import data_app
 from tests.data.layout import change_array, change_sequence, names_of, write_layout, write_set
 
 DIGITS = Path(__file__).parents[3] / "shared" / "corpora" / "digits-mmin"

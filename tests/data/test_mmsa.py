@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.errors import CorpusError
-from data.layouts.mmsa import import_mmsa
+from ifmmin.data.errors import CorpusError
+from ifmmin.data.layouts.mmsa import import_mmsa
 
 DIMENSIONS = {"audio": 3, "vision": 4, "text": 5}
 LONGEST = 9

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.corpus import Fold
-from data.errors import CorpusError
-from data.splits import split
+from ifmmin.data.corpus import Fold
+from ifmmin.data.errors import CorpusError
+from ifmmin.data.splits import split
 
 
 def table(utterances: int, speakers: int | None, seed: int = 0) -> pa.Table:

@@ -5,13 +5,13 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from typer.testing import CliRunner
 
-from data.audit import audit
-from data.catalogue import find_corpus
-from data.conditions import ALL_CONDITIONS, Condition
-from data.corpus import Corpus, compute_fingerprint, training_statistics
-from data.errors import UserError
-from data.synthesis import CLASSES, _classify, _draw_latents, _means, synthesise
-from orchestrator.cli_data import data_app
+from ifmmin.data.audit import audit
+from ifmmin.data.catalogue import find_corpus
+from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.data.corpus import Corpus, compute_fingerprint, training_statistics
+from ifmmin.data.errors import UserError
+from ifmmin.data.synthesis import CLASSES, _classify, _draw_latents, _means, synthesise
+from ifmmin.orchestrator.commands.data import data_app
 
 SMALL = {"a": 12, "v": 14, "t": 16}
 

@@ -9,9 +9,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from data.corpus import SETS, Corpus
-from data.errors import CorpusError
-from data.layouts.table import import_table, read_features
+from ifmmin.data.corpus import SETS, Corpus
+from ifmmin.data.errors import CorpusError
+from ifmmin.data.layouts.table import import_table, read_features
 from tests.small import make_corpus
 
 

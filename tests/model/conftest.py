@@ -1,6 +1,6 @@
 import pytest
 
-from data.corpus import Corpus
+from ifmmin.data.corpus import Corpus
 from tests.small import make_corpus
 
 

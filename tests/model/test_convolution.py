@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.convolution import _sums, _sums_of_some, largest_response, within
+from ifmmin.model.convolution import _sums, _sums_of_some, largest_response, within
 
 WINDOW = 3
 

@@ -2,10 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import model.encoders
-from data.batches import Batch
-from model.encoders import SpecificityEncoders
-from model.layers import initialise
+from ifmmin.data.batches import Batch
+from ifmmin.model.encoders import SpecificityEncoders
+from ifmmin.model.layers import initialise
 from tests.small import DIMENSIONS, random_batch
 
 
@@ -48,7 +47,7 @@ MASKS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0,
 @pytest.fixture(params=[True, False], ids=["as on a CPU", "as on a GPU"])
 def may_look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to the same encodings: with shapes that depend on what is in a batch, and without."""
-    monkeypatch.setattr(model.encoders, "_may_look", lambda _: request.param)
+    monkeypatch.setattr("ifmmin.model.encoders._may_look", lambda _: request.param)
 
 
 @pytest.mark.usefixtures("may_look")

@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from data.batches import Batch
-from model.encoders import SpecificityEncoders, TextEncoder
-from model.imagination import Imagination
-from model.layers import Classifier
-from model.losses import central_moment_discrepancy, pairwise_discrepancy
-from model.recipe import Shape
-from model.systems.if_mmin import IFMMIN, InvariancePretraining, Targets
-from model.systems.mmin import MMIN, MMINParameters
+from ifmmin.data.batches import Batch
+from ifmmin.model.definition import Shape
+from ifmmin.model.encoders import SpecificityEncoders, TextEncoder
+from ifmmin.model.imagination import Imagination
+from ifmmin.model.layers import Classifier
+from ifmmin.model.losses import central_moment_discrepancy, pairwise_discrepancy
+from ifmmin.model.systems.if_mmin import IFMMIN, InvariancePretraining, Targets
+from ifmmin.model.systems.mmin import MMIN, MMINHyperparameters
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "networks.safetensors")
 SHAPE = Shape({"a": 5, "v": 6, "t": 7}, 4)
@@ -156,7 +156,7 @@ def test_if_mmin_losses_and_gradient_norms(stage1: InvariancePretraining, if_mmi
 
 
 def test_if_mmin_logits_of_a_condition_equal_those_of_masked_utterances(if_mmin: IFMMIN, batch: Batch) -> None:
-    from data.conditions import Condition
+    from ifmmin.data.conditions import Condition
 
     masks = GOLDEN["input/mask_a_v_t"].bool()
     conditions = [Condition("".join(m for m, on in zip("avt", mask, strict=True) if on)) for mask in masks.tolist()]
@@ -188,7 +188,7 @@ def test_mmin_losses_and_gradient_norms(stage1: InvariancePretraining, mmin: MMI
     expected = golden("mmin/expected")
     with torch.no_grad():
         teacher = stage1.encoders.both(batch)
-    losses = mmin.losses(batch, GOLDEN["input/mask_a_v_t"].bool(), teacher, MMINParameters())
+    losses = mmin.losses(batch, GOLDEN["input/mask_a_v_t"].bool(), teacher, MMINHyperparameters())
     for name in ("cls", "img", "cycle"):
         close(losses.terms[name], expected[f"L_{name}"])
     close(losses.total, expected["loss"])

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.losses import central_moment_discrepancy, pairwise_discrepancy
+from ifmmin.model.losses import central_moment_discrepancy, pairwise_discrepancy
 
 
 def numpy_cmd(x: np.ndarray, y: np.ndarray, moment_order: int) -> float:

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.batches import Batch, Examples
-from data.conditions import Condition
-from model.layers import initialise, load_weights
-from model.recipe import Shape
-from model.systems.mctn import MCTN, SYSTEM, MCTNParameters, on_grid
-from model.training import train
+from ifmmin.data.batches import Batch, Examples
+from ifmmin.data.conditions import Condition
+from ifmmin.model.definition import Shape
+from ifmmin.model.layers import initialise, load_weights
+from ifmmin.model.systems.mctn import MCTN, SYSTEM, MCTNHyperparameters, on_grid
+from ifmmin.model.training import train
 from tests.small import DIMENSIONS, make_corpus, random_batch
 
 STEPS = 6
@@ -95,7 +95,7 @@ def test_the_decoder_attends_by_the_softmax_of_scores() -> None:
 
 def test_losses_are_classification_translation_and_the_way_back() -> None:
     network, batch = make_network("at"), random_batch(5, torch.float64)
-    parameters = MCTNParameters(steps=STEPS, translation_weight=3, cycle_weight=5)
+    parameters = MCTNHyperparameters(steps=STEPS, translation_weight=3, cycle_weight=5)
     losses = network.losses(batch, parameters)
     translated = translate(network, batch)
     encoded, state = network.encoder(network.missing.read(translated))
@@ -111,15 +111,15 @@ def test_teacher_forcing_follows_its_rate_and_its_generator() -> None:
     network, batch = make_network("a"), random_batch(5, torch.float64)
 
     def translation(rate: float, seed: int) -> float:
-        parameters = MCTNParameters(steps=STEPS, teacher_forcing=rate)
+        parameters = MCTNHyperparameters(steps=STEPS, teacher_forcing=rate)
         return network.losses(batch, parameters, torch.Generator().manual_seed(seed)).terms["trans"].item()
 
-    assert translation(0, 1) == translation(0, 2) == network.losses(batch, MCTNParameters()).terms["trans"].item()
+    assert translation(0, 1) == translation(0, 2) == network.losses(batch, MCTNHyperparameters()).terms["trans"].item()
     assert translation(0.5, 1) == translation(0.5, 1) != translation(0.5, 2)
 
 
 def test_with_nothing_missing_there_is_nothing_to_translate() -> None:
-    losses = make_network("avt").losses(random_batch(5, torch.float64), MCTNParameters(steps=STEPS))
+    losses = make_network("avt").losses(random_batch(5, torch.float64), MCTNHyperparameters(steps=STEPS))
     assert set(losses.terms) == {"cls"}
     assert losses.total == losses.terms["cls"]
 
@@ -127,7 +127,7 @@ def test_with_nothing_missing_there_is_nothing_to_translate() -> None:
 def test_a_free_translation_of_unseen_utterances_comes_nearer_than_the_mean() -> None:
     corpus = make_corpus(utterances=96)
     recipe = SYSTEM.recipes["train"]
-    parameters = MCTNParameters(steps=STEPS, epochs=25, batch_size=16, learning_rate=5e-3)
+    parameters = MCTNHyperparameters(steps=STEPS, epochs=25, batch_size=16, learning_rate=5e-3)
     trained = train(recipe, parameters, corpus, fold=1, seed=0, condition=Condition.AT)
     network = recipe.network(Shape(DIMENSIONS, 3, Condition.AT), parameters)
     load_weights(network, trained.weights)

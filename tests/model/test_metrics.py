@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, recall_score
 
-from model.metrics import unweighted_accuracy, weighted_accuracy
+from ifmmin.model.metrics import unweighted_accuracy, weighted_accuracy
 
 
 @settings(deadline=None)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from data.batches import Examples
-from data.conditions import ALL_CONDITIONS, Condition
-from model.evaluation import predict
-from model.protocols import PROTOCOLS, draw_conditions, drop_block, drop_frames, run_protocol
-from model.run import stage_generator
-from model.systems import SYSTEMS
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.model.evaluation import predict
+from ifmmin.model.protocols import PROTOCOLS, draw_conditions, drop_block, drop_frames, run_protocol
+from ifmmin.model.run import stage_generator
+from ifmmin.model.systems import SYSTEMS
 from tests.model.test_systems import CORPUS, train_system
 
 

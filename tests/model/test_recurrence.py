@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.recurrence import run_lstm, scan
+from ifmmin.model.recurrence import run_lstm, scan
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from data.corpus import Corpus, Fold, Sequences
-from model.checkpoint import Checkpoint
-from model.recipe import System, Weights
-from model.run import DivergedError, Start, Trained, TrainingRun
-from model.stack import Stack
-from model.systems import SYSTEMS
-from model.systems.if_mmin import PRETRAINING
-from model.training import Single, train_together
+from ifmmin.data.corpus import Corpus, Fold, Sequences
+from ifmmin.model.checkpoint import Checkpoint
+from ifmmin.model.definition import System, Weights
+from ifmmin.model.run import DivergedError, Start, Trained, TrainingRun
+from ifmmin.model.stacking.stack import Stack
+from ifmmin.model.systems import SYSTEMS
+from ifmmin.model.systems.if_mmin import PRETRAINING
+from ifmmin.model.training import Single, train_together
 from tests.model.test_systems import BreakingOff, parameters_of
 from tests.small import make_corpus
 

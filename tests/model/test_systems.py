@@ -11,16 +11,16 @@ import safetensors.numpy
 import torch
 from scipy import stats
 
-from data.batches import Batch, Examples
-from data.conditions import ALL_CONDITIONS
-from data.corpus import Corpus, Sequences
-from model.checkpoint import Checkpoint, Epoch
-from model.evaluation import predict
-from model.parameters import TrainingParameters
-from model.recipe import Network, Recipe, Shape, System, Weights
-from model.run import Start, Trained, TrainingRun
-from model.systems import RECIPES, SYSTEMS
-from model.training import train, trained_network
+from ifmmin.data.batches import Batch, Examples
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.model.checkpoint import Checkpoint, Epoch
+from ifmmin.model.definition import Network, Shape, StageDefinition, System, Weights
+from ifmmin.model.evaluation import predict
+from ifmmin.model.hyperparameters import TrainingHyperparameters
+from ifmmin.model.run import Start, Trained, TrainingRun
+from ifmmin.model.systems import DEFINITIONS, SYSTEMS
+from ifmmin.model.training import train, trained_network
 from tests.small import DIMENSIONS, make_corpus
 
 CORPUS = make_corpus(utterances=96)
@@ -35,8 +35,8 @@ class TrainedSystem:
     histories: list[tuple[Epoch, ...]]
 
 
-def parameters_of(recipe: Recipe, **settings: float) -> TrainingParameters:
-    """Hyper-parameters fit for a tiny corpus."""
+def parameters_of(recipe: StageDefinition, **settings: float) -> TrainingHyperparameters:
+    """Hyperparameters fit for a tiny corpus."""
     known = {item.name for item in fields(recipe.parameters)}
     tiny = {"batch_size": 16, "learning_rate": 2e-3, "steps": 8, **settings}
     return recipe.parameters(**{name: value for name, value in tiny.items() if name in known})  # type: ignore[arg-type]
@@ -216,6 +216,6 @@ def test_no_step_depends_on_what_is_in_the_memory_of_a_device(system: System, br
 def test_a_recipe_has_one_name_and_documented_hyperparameters() -> None:
     for system in SYSTEMS.values():
         for stage, recipe in system.recipes.items():
-            assert RECIPES[recipe.name] is recipe
+            assert DEFINITIONS[recipe.name] is recipe
             assert recipe.after is None or list(system.recipes).index(recipe.after) < list(system.recipes).index(stage)
             assert all(item.metadata["meaning"] for item in fields(recipe.parameters))

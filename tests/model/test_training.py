@@ -2,23 +2,23 @@ import numpy as np
 import pytest
 import torch
 
-from data.batches import Examples
-from data.conditions import ALL_CONDITIONS, Condition
-from data.corpus import Corpus, Sequences
-from data.errors import UserError
-from model.draws import dropout
-from model.evaluation import predict
-from model.parameters import TrainingParameters
-from model.recipe import Shape
-from model.run import DivergedError, Trained
-from model.systems.if_mmin import SYSTEM, IFMMINParameters, PretrainingParameters
-from model.training import train, trained_network
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.data.errors import UserError
+from ifmmin.model.definition import Shape
+from ifmmin.model.draws import dropout
+from ifmmin.model.evaluation import predict
+from ifmmin.model.hyperparameters import TrainingHyperparameters
+from ifmmin.model.run import DivergedError, Trained
+from ifmmin.model.systems.if_mmin import SYSTEM, IFMMINHyperparameters, PretrainingHyperparameters
+from ifmmin.model.training import train, trained_network
 from tests.small import make_corpus
 
 PRETRAIN, TRAIN = SYSTEM.recipes["pretrain"], SYSTEM.recipes["train"]
 SHORT = {
-    "pretrain": PretrainingParameters(epochs=3, batch_size=5),
-    "train": IFMMINParameters(epochs=2, batch_size=5),
+    "pretrain": PretrainingHyperparameters(epochs=3, batch_size=5),
+    "train": IFMMINHyperparameters(epochs=2, batch_size=5),
 }
 
 
@@ -46,8 +46,8 @@ def test_another_seed_or_fold_gives_another_result(corpus: Corpus, other: dict[s
 
 
 def test_the_epoch_with_the_best_validation_ua_is_kept(corpus: Corpus) -> None:
-    trained = train(PRETRAIN, PretrainingParameters(epochs=6, batch_size=5), corpus, fold=1, seed=0)
-    network = trained_network(PRETRAIN, PretrainingParameters(), Shape.of(corpus), [trained.weights])
+    trained = train(PRETRAIN, PretrainingHyperparameters(epochs=6, batch_size=5), corpus, fold=1, seed=0)
+    network = trained_network(PRETRAIN, PretrainingHyperparameters(), Shape.of(corpus), [trained.weights])
     validation = Examples(corpus, 1, "validation")
     predictions = predict(network, validation, [Condition.AVT])[0].argmax(-1)
     recalls = [float((predictions[validation.labels == c] == c).float().mean()) for c in range(3)]
@@ -56,9 +56,9 @@ def test_the_epoch_with_the_best_validation_ua_is_kept(corpus: Corpus) -> None:
 
 def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None:
     corpus = make_corpus(utterances=120)
-    parameters = PretrainingParameters(epochs=20, batch_size=16, learning_rate=2e-3)
+    parameters = PretrainingHyperparameters(epochs=20, batch_size=16, learning_rate=2e-3)
     stage1 = train(PRETRAIN, parameters, corpus, fold=1, seed=0)
-    parameters = IFMMINParameters(epochs=30, batch_size=16, learning_rate=2e-3)
+    parameters = IFMMINHyperparameters(epochs=30, batch_size=16, learning_rate=2e-3)
     stage2 = train(TRAIN, parameters, corpus, fold=1, seed=0, weights=stage1.weights)
     network = trained_network(TRAIN, parameters, Shape.of(corpus), [stage2.weights])
     test = Examples(corpus, 1, "test")
@@ -70,7 +70,7 @@ def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None
 
 
 def test_a_prediction_does_not_depend_on_the_set_it_is_in(corpus: Corpus) -> None:
-    network = trained_network(PRETRAIN, PretrainingParameters(), Shape.of(corpus), [pretrained(corpus).weights])
+    network = trained_network(PRETRAIN, PretrainingHyperparameters(), Shape.of(corpus), [pretrained(corpus).weights])
     examples = Examples(corpus, 1, "test")
     together = predict(network, examples, ALL_CONDITIONS)
     for row in range(len(examples)):
@@ -100,14 +100,14 @@ def test_bfloat16_trains_too(corpus: Corpus) -> None:
 
 def test_a_loss_that_is_not_finite_is_told(corpus: Corpus) -> None:
     with pytest.raises(DivergedError, match="learning_rate"):
-        train(PRETRAIN, PretrainingParameters(epochs=3, learning_rate=1e30), corpus, fold=1, seed=0)
+        train(PRETRAIN, PretrainingHyperparameters(epochs=3, learning_rate=1e30), corpus, fold=1, seed=0)
 
 
 def test_the_learning_rate_is_constant_and_then_linear() -> None:
-    factors = [PretrainingParameters().learning_rate_factor(epoch) for epoch in range(20)]
+    factors = [PretrainingHyperparameters().learning_rate_factor(epoch) for epoch in range(20)]
     assert factors[:10] == [1.0] * 10
     assert factors[10:] == pytest.approx([1 - k / 11 for k in range(1, 11)])
-    factors = [IFMMINParameters().learning_rate_factor(epoch) for epoch in range(40)]
+    factors = [IFMMINHyperparameters().learning_rate_factor(epoch) for epoch in range(40)]
     assert factors[19:22] == pytest.approx([1, 1 - 1 / 21, 1 - 2 / 21])
 
 
@@ -117,7 +117,7 @@ def test_the_learning_rate_is_constant_and_then_linear() -> None:
 )
 def test_hyperparameters_out_of_bounds_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(UserError, match=name):
-        TrainingParameters(**{name: value})
+        TrainingHyperparameters(**{name: value})
 
 
 def test_dropout_keeps_the_mean_and_draws_from_its_generator_only() -> None:

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from data.catalogue import folder_for
-from data.corpus import Corpus, Fold, write_corpus
-from orchestrator.configuration import load_configuration
-from orchestrator.experiment import Experiment
-from orchestrator.plan import Plan, make_plan
-from orchestrator.stages import execute
-from orchestrator.store import Store
+from ifmmin.data.catalogue import folder_for
+from ifmmin.data.corpus import Corpus, Fold, write_corpus
+from ifmmin.orchestrator.execution.stages import execute
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Plan, make_plan
+from ifmmin.orchestrator.store import Store
 from tests.data.test_table import write_tables
 from tests.small import make_corpus
 

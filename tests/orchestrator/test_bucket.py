@@ -8,12 +8,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from data.catalogue import corpus_names, folder_for
-from data.corpus import write_corpus
-from data.errors import UserError
-from data.folder import Folder
-from orchestrator.experiment import Experiment
-from orchestrator.store import Store
+from ifmmin.data.catalogue import corpus_names, folder_for
+from ifmmin.data.corpus import write_corpus
+from ifmmin.data.errors import UserError
+from ifmmin.data.folder import Folder
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.store import Store
 from tests.chaos import bits
 from tests.orchestrator.conftest import run_in_this_process
 from tests.orchestrator.test_command import RUN, call

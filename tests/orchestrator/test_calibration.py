@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.calibration import calibrate, expected_calibration_error
+from ifmmin.orchestrator.analysis.calibration import calibrate, expected_calibration_error
 
 
 def predictions(rows: list[tuple[float, bool]], condition: str = "a") -> pd.DataFrame:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import ray
 
-from data.errors import UserError
-from orchestrator.cluster import describe_cluster, ray_session
-from orchestrator.configuration import Compute
-from orchestrator.store import Store
+from ifmmin.data.errors import UserError
+from ifmmin.orchestrator.execution.cluster import describe_cluster, ray_session
+from ifmmin.orchestrator.planning.configuration import Compute
+from ifmmin.orchestrator.store import Store
 from tests.chaos import Driver, bits, cluster_of, disturb
 from tests.orchestrator.conftest import run_in_this_process
 

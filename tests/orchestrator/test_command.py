@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.__main__ import main
+from ifmmin.__main__ import main
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ RUN = ("run", "demo", "--corpus", "small", "--set", "epochs=2", "--workers", "2"
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")} | {"COLUMNS": "100"}
-    command = [sys.executable, "-m", "orchestrator", *arguments]
+    command = [sys.executable, "-m", "ifmmin", *arguments]
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -120,7 +120,7 @@ HOSTILE = {
     "no such corpus": (lambda _: ("run", "demo", "--corpus", "smal"), "did you mean 'small'"),
     "no such system": (lambda _: ("run", "demo", "--systems", "if-mmim"), "did you mean 'if-mmin'"),
     "no such fold": (lambda _: (*RUN, "--folds", "4"), "no fold 4"),
-    "no such hyper-parameter": (lambda _: (*RUN, "--set", "lamda=4"), "did you mean 'lambda"),
+    "no such hyperparameter": (lambda _: (*RUN, "--set", "lamda=4"), "did you mean 'lambda"),
     "no such format": (lambda _: ("report", "demo", "--format", "xml"), "known: table"),
     "no such experiment": (lambda _: ("report", "demo"), "no experiment 'demo'"),
     "a corpus changed since its import": (changed_corpus, "'small' have changed"),

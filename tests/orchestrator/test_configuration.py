@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.configuration import (
+from ifmmin.orchestrator.planning.configuration import (
     Configuration,
     ConfigurationError,
     load_configuration,
@@ -65,7 +65,7 @@ HOSTILE = {
     "an unknown device": ("systems: [if-mmin]\ncompute: {device: gpu}", "compute.device"),
     "a whole store of GPUs": ("systems: [if-mmin]\ncompute: {gpu_shares: {train: 4}}", "compute.gpu_shares.train"),
     "a name that is a path": ("systems: [if-mmin]\nname: ../x", "name"),
-    "a hyper-parameter that is text": ("systems: [if-mmin]\nparameters: {lambda2: many}", "parameters.lambda2"),
+    "a hyperparameter that is text": ("systems: [if-mmin]\nparameters: {lambda2: many}", "parameters.lambda2"),
     "a list instead of keys": ("- if-mmin", "must hold keys"),
     "broken YAML": ("systems: [if-mmin\nname: x", "not valid YAML (line 2)"),
     "an empty file": ("", "must hold keys"),

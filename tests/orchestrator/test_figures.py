@@ -6,13 +6,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data.conditions import ALL_CONDITIONS
-from orchestrator import figures
-from orchestrator.drawing import Drawing
-from orchestrator.embedding import embed_invariant_features
-from orchestrator.experiment import Experiment
-from orchestrator.results import COLUMNS
-from orchestrator.statistics import corrected_t
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.orchestrator.analysis.embeddings import embed_invariant_features
+from ifmmin.orchestrator.analysis.scores import COLUMNS
+from ifmmin.orchestrator.analysis.statistics import corrected_t
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.reporting import figures
+from ifmmin.orchestrator.reporting.drawing import Drawing
 
 
 def history(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFrame:

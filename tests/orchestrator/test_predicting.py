@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.conditions import ALL_CONDITIONS
-from data.errors import UserError
-from orchestrator.experiment import Experiment
-from orchestrator.predicting import predict_inputs
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.errors import UserError
+from ifmmin.orchestrator.commands.predict import predict_inputs
+from ifmmin.orchestrator.experiment import Experiment
 from tests.orchestrator.conftest import PROBABILITIES, assert_stored, inputs_of
 
 

@@ -3,12 +3,12 @@ import io
 import pytest
 from rich.console import Console
 
-from model.checkpoint import Epoch
-from orchestrator.configuration import load_configuration
-from orchestrator.plan import Plan, make_plan
-from orchestrator.progress import Display
-from orchestrator.scheduler import Failure
-from orchestrator.timing import Pace
+from ifmmin.model.checkpoint import Epoch
+from ifmmin.orchestrator.commands.progress import Display
+from ifmmin.orchestrator.execution.pace import Pace
+from ifmmin.orchestrator.execution.scheduler import Failure
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from tests.small import make_corpus
 
 

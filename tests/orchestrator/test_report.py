@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import UserError
-from model.protocols import PROTOCOLS
-from orchestrator.configuration import load_configuration
-from orchestrator.experiment import Experiment
-from orchestrator.plan import make_plan, protocol_plan
-from orchestrator.report import Report
-from orchestrator.results import load_results
-from orchestrator.robustness import areas
-from orchestrator.store import Store
+from ifmmin.data.errors import UserError
+from ifmmin.model.protocols import PROTOCOLS
+from ifmmin.orchestrator.analysis.robustness import areas
+from ifmmin.orchestrator.analysis.scores import load_results
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import make_plan, protocol_plan
+from ifmmin.orchestrator.reporting.report import Report
+from ifmmin.orchestrator.store import Store
 from tests.orchestrator.conftest import run_in_this_process
 
 

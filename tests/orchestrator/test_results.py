@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.conditions import ALL_CONDITIONS
-from orchestrator.results import COLUMNS, score, summarise
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.orchestrator.analysis.scores import COLUMNS, score, summarise
 
 
 def predictions(correct: dict[tuple[int, str], list[int]]) -> pd.DataFrame:

@@ -10,15 +10,15 @@ import pytest
 import ray
 import torch
 
-from data.corpus import Corpus, Sequences
-from model.checkpoint import Epoch
-from orchestrator import scheduler
-from orchestrator.configuration import Compute, Configuration, load_configuration
-from orchestrator.plan import Plan, Stage, make_plan
-from orchestrator.scheduler import Failure, Outcome, run_plan
-from orchestrator.stages import execute
-from orchestrator.store import Store, StoreError
-from orchestrator.workers import Workers
+from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.model.checkpoint import Epoch
+from ifmmin.orchestrator.execution import scheduler
+from ifmmin.orchestrator.execution.scheduler import Failure, Outcome, run_plan
+from ifmmin.orchestrator.execution.stages import execute
+from ifmmin.orchestrator.execution.workers import Workers
+from ifmmin.orchestrator.planning.configuration import Compute, Configuration, load_configuration
+from ifmmin.orchestrator.planning.plan import Plan, Stage, make_plan
+from ifmmin.orchestrator.store import Store, StoreError
 from tests.small import make_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

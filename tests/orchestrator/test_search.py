@@ -14,18 +14,16 @@ import ray
 import yaml
 from mlflow.tracking import MlflowClient
 
-from data.corpus import Fold
-from orchestrator.cluster import ray_session
-from orchestrator.configuration import Compute, Configuration, load_configuration
-from orchestrator.desk import Desk
-from orchestrator.experiment import Experiment
-from orchestrator.plan import make_plan
-from orchestrator.search_report import search_files, trials_table
-from orchestrator.search_tracking import NUMBER, SearchTracker
-from orchestrator.stages import execute
-from orchestrator.store import Store
-from orchestrator.tracking import PARENT, compared_runs
-from orchestrator.trials import (
+from ifmmin.data.corpus import Fold
+from ifmmin.orchestrator.execution.cluster import ray_session
+from ifmmin.orchestrator.execution.stages import execute
+from ifmmin.orchestrator.execution.workers import Workers
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.configuration import Compute, Configuration, load_configuration
+from ifmmin.orchestrator.planning.plan import make_plan
+from ifmmin.orchestrator.search.desk import Desk
+from ifmmin.orchestrator.search.figures import search_files, trials_table
+from ifmmin.orchestrator.search.trials import (
     SearchError,
     SearchRecord,
     Trial,
@@ -35,7 +33,9 @@ from orchestrator.trials import (
     take_best,
     with_trial,
 )
-from orchestrator.workers import Workers
+from ifmmin.orchestrator.store import Store
+from ifmmin.orchestrator.tracking.experiments import PARENT, compared_runs
+from ifmmin.orchestrator.tracking.searches import NUMBER, SearchTracker
 from tests.orchestrator.test_command import call, completed, start
 from tests.small import make_corpus
 
@@ -93,7 +93,7 @@ def test_the_first_trial_is_the_papers_setting_where_it_lies_in_the_ranges() -> 
     ("changes", "expected"),
     [
         ({"systems": ["if-mmin", "mmin"]}, "is for one system; name one of if-mmin, mmin"),
-        ({"search": {"space": {"lamda2": {"low": 1, "high": 2}}}}, "no hyper-parameter 'lamda2'; did you mean"),
+        ({"search": {"space": {"lamda2": {"low": 1, "high": 2}}}}, "no hyperparameter 'lamda2'; did you mean"),
         ({"search": {"space": {"moment_order": {"low": 0, "high": 3}}}}, "moment_order is 0; it must be at least 1"),
         ({"search": {"space": {"moment_order": {"low": 1.5, "high": 3}}}}, "must be whole numbers"),
         ({"search": {"space": {"beta1": {"low": 0.5, "high": 1}}}}, "beta1 is 1.0; it must be below 1"),

@@ -12,11 +12,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import infer_and_parse_data, predictions_to_json
 from mlflow.tracking import MlflowClient
 
-from data.layouts.table import read_features, read_utterances
-from model.ensemble import predict_utterances
-from orchestrator.experiment import Experiment
-from orchestrator.predicting import trained_runs
-from orchestrator.serving import NAME, log_model, read_runs, write_runs
+from ifmmin.data.layouts.table import read_features, read_utterances
+from ifmmin.model.ensemble import predict_utterances
+from ifmmin.orchestrator.commands.predict import trained_runs
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.tracking.models import NAME, log_model, read_runs, write_runs
 from tests.orchestrator.conftest import PROBABILITIES, assert_stored, inputs_of
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.conditions import ALL_CONDITIONS
-from data.corpus import Corpus, Sequences
-from orchestrator.configuration import load_configuration
-from orchestrator.plan import Run, make_plan
-from orchestrator.stages import execute
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.orchestrator.execution.stages import execute
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Run, make_plan
 from tests.small import make_corpus
 
 CORPUS = replace(make_corpus(), fingerprint="small")
@@ -69,6 +69,7 @@ def test_one_stage_needs_neither_ray_nor_mlflow_nor_pydantic() -> None:
     import subprocess
     import sys
 
-    program = "import sys, orchestrator.stages; print([m for m in ('ray', 'mlflow', 'pydantic') if m in sys.modules])"
+    heavy = "('ray', 'mlflow', 'pydantic')"
+    program = f"import sys, ifmmin.orchestrator.execution.stages; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

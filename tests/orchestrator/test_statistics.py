@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from data.corpus import Fold
-from orchestrator.statistics import (
+from ifmmin.data.corpus import Fold
+from ifmmin.orchestrator.analysis.statistics import (
     compare,
     corrected_t,
     cost_of_missing,

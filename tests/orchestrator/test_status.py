@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from data.catalogue import folder_for
-from data.corpus import write_corpus
-from data.errors import UserError
-from model.checkpoint import Epoch
-from orchestrator.configuration import load_configuration
-from orchestrator.experiment import Experiment
-from orchestrator.plan import Plan, Run, Stage
-from orchestrator.progress import Display
-from orchestrator.running import Watcher
-from orchestrator.scheduler import Failure
-from orchestrator.status import Status, StatusKeeper, show_status
-from orchestrator.timing import Pace
+from ifmmin.data.catalogue import folder_for
+from ifmmin.data.corpus import write_corpus
+from ifmmin.data.errors import UserError
+from ifmmin.model.checkpoint import Epoch
+from ifmmin.orchestrator.commands.progress import Display
+from ifmmin.orchestrator.commands.run import Watcher
+from ifmmin.orchestrator.execution.pace import Pace
+from ifmmin.orchestrator.execution.scheduler import Failure
+from ifmmin.orchestrator.execution.status import Status, StatusKeeper, show_status
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Plan, Run, Stage
 from tests.orchestrator.conftest import run_in_this_process
 from tests.small import make_corpus
 

@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.errors import UserError
-from model.checkpoint import Checkpoint, Epoch
-from orchestrator.configuration import load_configuration
-from orchestrator.plan import Stage, make_plan
-from orchestrator.stages import StageResult
-from orchestrator.store import Store, StoreError
+from ifmmin.data.errors import UserError
+from ifmmin.model.checkpoint import Checkpoint, Epoch
+from ifmmin.orchestrator.execution.stages import StageResult
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Stage, make_plan
+from ifmmin.orchestrator.store import Store, StoreError
 from tests.small import make_corpus
 
 

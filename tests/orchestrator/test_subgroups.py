@@ -5,9 +5,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from data.corpus import Corpus
-from model.metrics import unweighted_accuracy, weighted_accuracy
-from orchestrator.subgroups import score_subgroups, subgroup_columns
+from ifmmin.data.corpus import Corpus
+from ifmmin.model.metrics import unweighted_accuracy, weighted_accuracy
+from ifmmin.orchestrator.analysis.subgroups import score_subgroups, subgroup_columns
 from tests.small import make_corpus
 
 COUNT = 240

@@ -12,15 +12,15 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
-from orchestrator.configuration import load_configuration
-from orchestrator.experiment import Experiment
-from orchestrator.plan import Run, make_plan
-from orchestrator.report import Report
-from orchestrator.reporting import track
-from orchestrator.results import load_results
-from orchestrator.store import Store
-from orchestrator.tracking import PARENT, Tracker, TrackingError, compared_runs
+from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
+from ifmmin.orchestrator.analysis.scores import load_results
+from ifmmin.orchestrator.commands.report import track
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.plan import Run, make_plan
+from ifmmin.orchestrator.reporting.report import Report
+from ifmmin.orchestrator.store import Store
+from ifmmin.orchestrator.tracking.experiments import PARENT, Tracker, TrackingError, compared_runs
 from tests.orchestrator.conftest import run_in_this_process
 
 

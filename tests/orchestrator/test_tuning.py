@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import ray
 
-from orchestrator.cluster import ray_session
-from orchestrator.configuration import Compute, Range, Search
-from orchestrator.trials import Trial
-from orchestrator.tuning import Task, prepare_environment, run_trials
+from ifmmin.orchestrator.execution.cluster import ray_session
+from ifmmin.orchestrator.planning.configuration import Compute, Range, Search
+from ifmmin.orchestrator.search.trials import Trial
+from ifmmin.orchestrator.search.tuning import Task, prepare_environment, run_trials
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ui
-from orchestrator.tracking import TrackingError
+from ifmmin.orchestrator.commands import ui
+from ifmmin.orchestrator.tracking.experiments import TrackingError
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_pages_are_served_until_interrupted(here: Path) -> None:
     with pytest.raises(TrackingError, match="no experiment 'demo'; run one first"):
         ui.open_ui("demo", free_port(), browser=False)
     port = free_port()
-    command = [sys.executable, "-m", "orchestrator", "ui", "--port", str(port), "--no-browser"]
+    command = [sys.executable, "-m", "ifmmin", "ui", "--port", str(port), "--no-browser"]
     process = subprocess.Popen(command, cwd=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None

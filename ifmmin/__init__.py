@@ -1,0 +1,1 @@
+"""Cross-validation of missing-modality emotion recognition models on Ray, with results in MLflow."""

@@ -1,0 +1,23 @@
+"""The command line: `ifmmin`, also `python -m ifmmin`. Everything heavy is imported where it is used."""
+
+import sys
+
+from ifmmin.data.errors import UserError
+
+
+def main() -> None:
+    """Run the command line; errors meant for people become one sentence and exit status 2."""
+    from ifmmin.orchestrator.commands.app import app
+
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, prog_name="ifmmin")
+    except UserError as error:
+        if len(arguments) < len(sys.argv) - 1:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

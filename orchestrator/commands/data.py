@@ -1,0 +1,248 @@
+"""`ifmmin data`: corpora are listed, described, audited, imported and made here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ifmmin.data.audit import Finding
+    from ifmmin.data.corpus import Corpus
+    from ifmmin.data.folder import Folder
+
+data_app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or make corpora.")
+import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
+data_app.add_typer(import_app, name="import")
+
+Storage = Annotated[str, typer.Option(help="Folder or URI of the store, which keeps imported corpora.")]
+DEFAULT_STORAGE = "ifmmin-store"
+CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list` shows.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@data_app.command("list", epilog="Example: ifmmin data list")
+def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
+    """List the corpora at hand: those shipped, and those imported."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ifmmin.data.catalogue import corpus_names, find_corpus
+
+    table = Table("corpus", "utterances", "classes", "folds", "a, v, t features", "about")
+    for name in corpus_names(storage):
+        corpus = find_corpus(name, storage)
+        dimensions = ", ".join(str(d) for d in corpus.dimensions.values())
+        about = corpus.about.split(". ")[0]
+        table.add_row(name, f"{len(corpus):,}", str(len(corpus.classes)), str(len(corpus.folds)), dimensions, about)
+    Console().print(table)
+
+
+@data_app.command(epilog="Example: ifmmin data describe digits")
+def describe(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+    """Describe a corpus: sizes, classes, lengths, folds."""
+    import json
+
+    from ifmmin.data.catalogue import find_corpus
+
+    description = _description(find_corpus(name, storage))
+    if as_json:
+        typer.echo(json.dumps(description, indent=2))
+    else:
+        _show_description(description)
+
+
+@data_app.command(epilog="Example: ifmmin data audit digits")
+def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+    """Look for what could make results wrong: overlaps, repeated folds, broken features, and more."""
+    import json
+    from dataclasses import asdict
+
+    from ifmmin.data.audit import audit as find_all
+    from ifmmin.data.catalogue import find_corpus
+    from ifmmin.data.corpus import verify_corpus
+
+    corpus = find_corpus(name, storage)
+    verify_corpus(corpus)
+    findings = find_all(corpus)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _show_findings(name, findings)
+    _stop_at_errors(findings, f"Corpus '{name}' cannot be trusted", "import it again from mended files")
+
+
+@import_app.command(epilog="Example: ifmmin data import mmin features/IEMOCAP --name iemocap --fix-folds")
+def mmin(
+    root: Annotated[Path, typer.Argument(help="The folder that holds A, V, L and target.")],
+    name: Annotated[str, typer.Option(help="What to call the corpus.")],
+    classes: Annotated[str | None, typer.Option(help="Names in label order: angry,happy,neutral,sad.")] = None,
+    speaker_pattern: Annotated[
+        str | None, typer.Option(help="Regular expression whose group is the speaker of an utterance name.")
+    ] = None,
+    fix_folds: Annotated[bool, typer.Option(help="Swap the two sets of a fold that repeats another.")] = False,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Import the layout of the MMIN authors' features: IEMOCAP, MSP-IMPROV, or any of the same form."""
+    from ifmmin.data.catalogue import folder_for
+    from ifmmin.data.layouts.mmin import import_mmin
+
+    folder = folder_for(name, storage)
+    names = [part.strip() for part in classes.split(",")] if classes else None
+    corpus, findings = import_mmin(root, name, classes=names, speaker_pattern=speaker_pattern, fix_folds=fix_folds)
+    _keep(corpus, findings, folder, root)
+
+
+@import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
+def mmsa(
+    file: Annotated[Path, typer.Argument(help="The pickle; it is read as data, and no program in it is run.")],
+    name: Annotated[str, typer.Option(help="What to call the corpus.")],
+    edges: Annotated[
+        str | None, typer.Option(help="Where to cut the sentiment into classes; by default its sign: three classes.")
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Import the layout of the MMSA toolkit's features: MOSI, MOSEI or CH-SIMS."""
+    from ifmmin.data.catalogue import folder_for
+    from ifmmin.data.errors import CorpusError
+    from ifmmin.data.layouts.mmsa import import_mmsa
+
+    folder = folder_for(name, storage)
+    try:
+        cuts = [float(part) for part in edges.split(",")] if edges else []
+    except ValueError:
+        raise CorpusError(f"--edges {edges}: write numbers, such as --edges=-0.1,0.1.") from None
+    _keep(*import_mmsa(file, name, edges=cuts), folder, file)
+
+
+@import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
+def table(
+    root: Annotated[Path, typer.Argument(help="The folder that holds the table of utterances and a, v, t.")],
+    name: Annotated[str, typer.Option(help="What to call the corpus.")],
+    split_by: Annotated[
+        str | None, typer.Option(help="Make folds: a column that no two sets share values of, or stratified:5.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other folds.")] = 0,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet; see the README."""
+    from ifmmin.data.catalogue import folder_for
+    from ifmmin.data.layouts.table import import_table
+
+    folder = folder_for(name, storage)
+    _keep(*import_table(root, name, split_by=split_by, seed=seed), folder, root)
+
+
+@data_app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
+def synth(
+    name: Annotated[str, typer.Option(help="What to call the corpus.")] = "synthetic",
+    utterances: Annotated[int, typer.Option(help="How many; IEMOCAP has 5531.")] = 5531,
+    dimensions: Annotated[str, typer.Option(help="Features of a, v and t.")] = "130,342,1024",
+    seed: Annotated[int, typer.Option(help="Another seed draws another corpus.")] = 0,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Make up a corpus in the shape of IEMOCAP, whose best possible accuracy in each condition is known."""
+    from ifmmin.data.catalogue import folder_for
+    from ifmmin.data.conditions import MODALITIES
+    from ifmmin.data.corpus import write_corpus
+    from ifmmin.data.errors import CorpusError
+    from ifmmin.data.synthesis import synthesise
+
+    sizes = [part.strip() for part in dimensions.split(",")]
+    if len(sizes) != len(MODALITIES) or not all(size.isdecimal() for size in sizes):
+        raise CorpusError(f"--dimensions {dimensions}: write three whole numbers, such as 130,342,1024.")
+    folder = folder_for(name, storage)
+    features = dict(zip(MODALITIES, map(int, sizes), strict=True))
+    corpus = write_corpus(synthesise(name, utterances=utterances, dimensions=features, seed=seed), folder)
+    best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in corpus.best.items())
+    typer.echo(f"Made '{name}': {len(corpus):,} utterances. Best possible WA in %: {best}.")
+    typer.echo(f"Next: ifmmin run demo --corpus {name}")
+
+
+def _keep(corpus: "Corpus", findings: "list[Finding]", folder: "Folder", source: Path) -> None:
+    """Show what the audit found, and write the corpus if that is no error."""
+    from ifmmin.data.corpus import write_corpus
+
+    _show_findings(corpus.name, findings)
+    _stop_at_errors(findings, f"Corpus '{corpus.name}' was not imported", f"mend it in {source}")
+    write_corpus(corpus, folder)
+    folds = f"{len(corpus.folds)} fold{'s' if len(corpus.folds) > 1 else ''}"
+    typer.echo(f"Imported '{corpus.name}': {len(corpus):,} utterances, {folds}.")
+    typer.echo(f"Next: ifmmin run demo --corpus {corpus.name}")
+
+
+def _description(corpus: "Corpus") -> dict[str, object]:
+    import numpy as np
+
+    quantiles = (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
+    counts = np.bincount(corpus.labels, minlength=len(corpus.classes)).tolist()
+    return {
+        "name": corpus.name,
+        "about": corpus.about,
+        "fingerprint": corpus.fingerprint,
+        "utterances": len(corpus),
+        "speakers": None if corpus.speakers is None else len(set(corpus.speakers)),
+        "classes": dict(zip(corpus.classes, counts, strict=True)),
+        "modalities": {
+            modality: {
+                "features": sequences.dimension,
+                "standardised": modality in corpus.standardised,
+                "lengths": {f"{q:.0%}": int(np.quantile(sequences.lengths, q)) for q in quantiles},
+            }
+            for modality, sequences in corpus.sequences.items()
+        },
+        "folds": {
+            number: {"train": len(fold.train), "validation": len(fold.validation), "test": len(fold.test)}
+            for number, fold in sorted(corpus.folds.items())
+        },
+        "best": dict(corpus.best),
+    }
+
+
+def _show_description(description: dict) -> None:  # type: ignore[type-arg]
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    speakers = description["speakers"]
+    console.print(f"[bold]{description['name']}[/]: {description['about']}")
+    console.print(f"{description['utterances']:,} utterances, {speakers or 'unknown'} speakers")
+    console.print(f"fingerprint {description['fingerprint']}")
+    console.print("classes: " + ", ".join(f"{name} {count:,}" for name, count in description["classes"].items()))
+    if description["best"]:
+        best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in description["best"].items())
+        console.print(f"best possible WA in %: {best}")
+    lengths = Table(title="time steps", title_justify="left")
+    for column in ("modality", "features", "standardised", *next(iter(description["modalities"].values()))["lengths"]):
+        lengths.add_column(column, justify="right")
+    for modality, values in description["modalities"].items():
+        standardised = "in each fold" if values["standardised"] else "no"
+        lengths.add_row(modality, str(values["features"]), standardised, *map(str, values["lengths"].values()))
+    console.print(lengths)
+    folds = Table("fold", "train", "validation", "test", title="folds", title_justify="left")
+    for number, sizes in description["folds"].items():
+        folds.add_row(str(number), *(f"{size:,}" for size in sizes.values()))
+    console.print(folds)
+
+
+def _stop_at_errors(findings: "list[Finding]", what: str, remedy: str) -> None:
+    from ifmmin.data.errors import CorpusError
+
+    errors = [finding.message for finding in findings if finding.severity == "error"]
+    if errors:
+        others = f" (the first of {len(errors)} errors above)" if len(errors) > 1 else ""
+        raise CorpusError(f"{what}: {errors[0]}{others}; {remedy}.")
+
+
+def _show_findings(name: str, findings: "list[Finding]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not findings:
+        console.print(f"The audit of '{name}' found nothing to object to.")
+        return
+    table = Table("", "check", "found", title=f"audit of {name}", title_justify="left")
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    for finding in findings:
+        table.add_row(f"[{styles[finding.severity]}]{finding.severity}[/]", finding.check, finding.message)
+    console.print(table)

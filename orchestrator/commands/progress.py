@@ -1,0 +1,125 @@
+"""The live display of a run: what is done, running and left, and how long that will take."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ifmmin.model.checkpoint import Epoch
+from ifmmin.orchestrator.execution.pace import Pace, in_words
+from ifmmin.orchestrator.execution.scheduler import Failure
+from ifmmin.orchestrator.planning.plan import Plan, Stage
+
+LINE_EVERY_S = 15.0
+"""How often a line is printed where there is no terminal to redraw."""
+
+
+class Display:
+    """A `Listener` that shows stages on a terminal, redrawn in place, or as a line now and then where there is none."""
+
+    def __init__(self, console: Console, title: str, plan: Plan, to_run: list[Stage], pace: Pace) -> None:
+        self._console, self._title, self._pace = console, title, pace
+        self._plan = plan
+        self._total, self._reused = len(to_run), len(plan.stages) - len(to_run)
+        self._left = {stage.key: stage for stage in to_run}
+        self._running: dict[str, Epoch | None] = {}
+        self._done = self._failed = self._skipped = self._most_at_once = 0
+        self._started = self._last_line = time.monotonic()
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def cluster(self, description: str) -> None:
+        self._console.print(f"On {description}.", highlight=False)
+
+    def started(self, stage: Stage) -> None:
+        if stage.key in self._left:
+            self._running[stage.key] = None
+            self._most_at_once = max(self._most_at_once, len(self._running))
+
+    def epoch(self, stage: Stage, epoch: Epoch) -> None:
+        self._pace.add(stage, epoch.seconds, 1)
+        if stage.key in self._left:
+            self._running[stage.key] = epoch
+
+    def finished(self, stage: Stage, seconds: float) -> None:
+        if stage.action == "evaluate":
+            self._pace.add(stage, seconds)
+        self._done += 1
+        self._forget(stage)
+
+    def retried(self, stage: Stage, why: str) -> None:
+        self._console.print(f"[yellow]again[/] {self._plan.describe(stage.key)}: {why}", highlight=False)
+
+    def failed(self, stage: Stage, failure: Failure) -> None:
+        self._failed += 1
+        self._forget(stage)
+        self._console.print(f"[red]failed[/] {self._plan.describe(stage.key)}: {failure.reason}", highlight=False)
+
+    def skipped(self, stage: Stage) -> None:
+        self._skipped += 1
+        self._forget(stage)
+
+    def tick(self) -> None:
+        if self._live.is_started:
+            self._live.update(self._render(), refresh=True)
+        elif time.monotonic() - self._last_line > LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._console.print(self._summary(), highlight=False, soft_wrap=True)
+
+    def _forget(self, stage: Stage) -> None:
+        self._left.pop(stage.key, None)
+        self._running.pop(stage.key, None)
+
+    def _seconds_left(self) -> float | None:
+        total = self._pace.total(self._left.values())
+        if total is None:
+            return None
+        for key, epoch in self._running.items():
+            stage = self._left[key]
+            if epoch and stage.epochs:
+                total -= (self._pace.expected(stage) or 0) * epoch.epoch / stage.epochs
+        return total / max(1, self._most_at_once)
+
+    def _summary(self) -> str:
+        parts = [f"{self._done} of {self._total} stages done", f"{len(self._running)} running"]
+        if self._reused:
+            parts.insert(1, f"{self._reused} from the store")
+        if self._failed:
+            parts.append(f"{self._failed} failed, {self._skipped} skipped")
+        left = self._seconds_left()
+        parts.append(f"{in_words(time.monotonic() - self._started)} so far")
+        parts.append("estimating what is left" if left is None else f"about {in_words(left)} left")
+        return f"{self._title}: " + ", ".join(parts)
+
+    def _render(self) -> RenderableType:
+        rows = Table.grid(padding=(0, 2))
+        for key, epoch in sorted(self._running.items(), key=lambda item: self._order(item[0])):
+            stage = self._left[key]
+            rows.add_row(
+                Text(self._plan.system_of[key], style="bold"),
+                f"fold {stage.fold}",
+                f"seed {stage.seed}",
+                stage.name,
+                f"epoch {epoch.epoch if epoch else 0}/{stage.epochs}" if stage.epochs else "",
+                f"validation UA {100 * epoch.validation_ua:.1f}%" if epoch else "",
+            )
+        finished = self._done + self._failed + self._skipped
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=max(1, self._total), completed=finished, width=60))
+        return Group(Text(self._summary()), bar, rows)
+
+    def _order(self, key: str) -> tuple[int, int]:
+        return self._left[key].seed, self._left[key].fold

@@ -1,0 +1,1 @@
+"""Stages on Ray: the schedule, the scheduler that carries it out, workers, the cluster, events and status."""

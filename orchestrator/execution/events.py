@@ -1,0 +1,93 @@
+"""What happens to the stages of an experiment, as values: the scheduler yields them; display, status and tracking take
+them."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ifmmin.model.checkpoint import Epoch
+from ifmmin.orchestrator.planning.plan import Stage
+
+FailureKind = Literal["error", "gpu-memory", "lost", "storage"]
+"""`error`: the stage raised; `gpu-memory`: too little memory on the GPU; `lost`: its worker or node died more often
+than `compute.retries` allows; `storage`: its results cannot be written."""
+
+
+@dataclass(frozen=True)
+class StageFailure:
+    """Why a stage failed.
+
+    Attributes:
+        reason: one line.
+        traceback: as text; once the failure is recorded, the file that holds it.
+    """
+
+    reason: str
+    traceback: str
+    kind: FailureKind = "error"
+
+
+@dataclass(frozen=True)
+class ClusterChanged:
+    """What Ray has to compute with, in words: yielded at the beginning and whenever it changes."""
+
+    description: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has begun a stage."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A stage that trains has ended an epoch."""
+
+    stage: Stage
+    epoch: Epoch
+
+
+@dataclass(frozen=True)
+class Retried:
+    """A stage is computed once more."""
+
+    stage: Stage
+    why: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The result of a stage is in the store; `seconds` is how long it took on its worker."""
+
+    stage: Stage
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A stage has failed for good."""
+
+    stage: Stage
+    failure: StageFailure
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A stage will not be computed because one that it depends on has failed."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Yielded a few times a second, so that a display can show the time."""
+
+
+Event = ClusterChanged | Started | EpochEnded | Retried | Finished | Failed | Skipped | Tick
+
+
+class Consumer(Protocol):
+    """Takes every event, on the driver, in order."""
+
+    def take(self, event: Event) -> None: ...

@@ -1,0 +1,163 @@
+"""One stage of a plan, computed here and now; without Ray, MLflow and pydantic, so that a bare machine can do it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.corpus import Corpus
+from ifmmin.model.checkpoint import Checkpoints, Epoch
+from ifmmin.model.definition import Shape, Weights
+from ifmmin.model.evaluation import predict
+from ifmmin.model.protocols import PROTOCOLS, run_protocol
+from ifmmin.model.run import DivergedError, Start, Trained, autocast
+from ifmmin.model.systems import DEFINITIONS
+from ifmmin.model.training import train_together, trained_network
+from ifmmin.orchestrator.planning.plan import Stage
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage comes to: weights and history of a trained network, or the predictions of an evaluation.
+
+    Attributes:
+        weights: empty for an evaluation.
+        tables: `history` (a row for each epoch) or `predictions` (a row for each test utterance and condition).
+        seconds: how long it took, an earlier attempt that it went on from included; its share, if it was not alone.
+    """
+
+    weights: Weights
+    tables: dict[str, pa.Table]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage that trains, with the weights of its upstream stages; for the other two see `model.run.Start`."""
+
+    stage: Stage
+    upstream: Sequence[Weights]
+    on_epoch: Callable[[Epoch], None] = lambda _: None
+    checkpoints: Checkpoints | None = None
+
+
+def execute(
+    stage: Stage,
+    corpus: Corpus,
+    upstream: Sequence[Weights],
+    *,
+    device: str = "cpu",
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    checkpoints: Checkpoints | None = None,
+) -> StageResult:
+    """Compute a stage from its corpus and the weights of its upstream stages. On a CPU it uses one thread.
+
+    Args:
+        on_epoch, checkpoints: of a stage that trains.
+    """
+    if stage.action == "evaluate":
+        return _evaluate(stage, corpus, upstream, device)
+    (result,) = execute_together([Task(stage, upstream, on_epoch, checkpoints)], corpus, device=device)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def execute_together(tasks: Sequence[Task], corpus: Corpus, *, device: str = "cpu") -> list[StageResult | Exception]:
+    """Train stages that differ in fold and seed alone as one; what comes of each.
+
+    Where a GPU has too little memory for so many they are trained in two halves.
+    """
+    if device == "cpu":
+        torch.set_num_threads(1)
+    started = time.perf_counter()
+    try:
+        trained = _train(tasks, corpus, device)
+    except torch.OutOfMemoryError as error:
+        if len(tasks) == 1:
+            return [error.with_traceback(None)]
+        trained = None  # The traceback, which holds on to the memory, ends with this block.
+    if trained is None:
+        halves = tasks[: len(tasks) // 2], tasks[len(tasks) // 2 :]
+        return [result for half in halves for result in execute_together(half, corpus, device=device)]
+    seconds = (time.perf_counter() - started) / len(tasks)
+    return [own if isinstance(own, DivergedError) else _result(own, seconds) for own in trained]
+
+
+def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained | DivergedError]:
+    stage = tasks[0].stage
+    recipe = DEFINITIONS[stage.recipe]
+    return train_together(
+        recipe,
+        recipe.settings(stage.parameters),
+        corpus,
+        [
+            Start(task.stage.fold, task.stage.seed, next(iter(task.upstream), None), task.on_epoch, task.checkpoints)
+            for task in tasks
+        ],
+        condition=stage.condition,
+        device=device,
+        precision=stage.precision,
+    )
+
+
+def _result(trained: Trained, seconds: float) -> StageResult:
+    rows = [
+        {
+            "epoch": epoch.epoch,
+            "learning_rate": epoch.learning_rate,
+            **{f"loss/{name}": value for name, value in epoch.losses.items()},
+            "validation/wa": epoch.validation_wa,
+            "validation/ua": epoch.validation_ua,
+            "seconds": epoch.seconds,
+        }
+        for epoch in trained.history
+    ]
+    seconds = max(seconds, sum(epoch.seconds for epoch in trained.history))
+    return StageResult(trained.weights, {"history": pa.Table.from_pylist(rows)}, seconds)
+
+
+def _evaluate(stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str) -> StageResult:
+    if device == "cpu":
+        torch.set_num_threads(1)
+    started = time.perf_counter()
+    recipe = DEFINITIONS[stage.recipe]
+    network = trained_network(recipe, recipe.settings(stage.parameters), Shape.of(corpus), upstream, device)
+    test = Examples(corpus, stage.fold, "test", device)
+    with autocast(device, stage.precision):
+        if stage.protocol:
+            given: dict[str, Sequence[Any]] = {"rate": PROTOCOLS[stage.protocol].rates}
+            probabilities = run_protocol(stage.protocol, network, test, seed=stage.seed, fold=stage.fold).numpy()
+        else:
+            given = {"condition": ALL_CONDITIONS}
+            probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()
+    tables = {"predictions": _predictions(corpus, test, given, probabilities)}
+    return StageResult({}, tables, time.perf_counter() - started)
+
+
+def _predictions(
+    corpus: Corpus, test: Examples, given: Mapping[str, Sequence[Any]], probabilities: np.ndarray
+) -> pa.Table:
+    """One row for each condition (or rate) and utterance; `probabilities` is float32 (conditions, utterances, classes).
+
+    Args:
+        given: the conditions or rates, by what they are called.
+    """
+    conditions, utterances, classes = probabilities.shape
+    names = [corpus.names[index] for index in test.indices]
+    flat = pa.array(probabilities.reshape(-1))
+    return pa.table(
+        {
+            "utterance": names * conditions,
+            **{name: np.repeat(values, utterances).tolist() for name, values in given.items()},
+            "label": np.tile(corpus.labels[test.indices], conditions),
+            "prediction": probabilities.argmax(-1).reshape(-1),
+            "probabilities": pa.FixedSizeListArray.from_arrays(flat, classes),
+        }
+    )

@@ -1,0 +1,1 @@
+"""What is to be computed: configuration, hyperparameters, plan. No Ray, no MLflow, no PyTorch."""

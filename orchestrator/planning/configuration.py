@@ -1,0 +1,217 @@
+"""What one experiment asks for: read from YAML, overridden from the command line, validated, and then never changed."""
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from ifmmin.data.errors import UserError, nearest
+
+SHIPPED = resources.files(__package__) / "configurations"
+STORAGE = "ifmmin-store"
+
+
+class ConfigurationError(UserError):
+    """A configuration, or what the command line adds to it, cannot be used as it is."""
+
+
+def parse_numbers(value: object) -> object:
+    """Whole numbers written as `1-3,5`, as one number, or as a list.
+
+    >>> parse_numbers("1-3,5")
+    [1, 2, 3, 5]
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, str):
+        return value
+    numbers: list[int] = []
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise ValueError(f"'{value}' is no list of numbers such as 1-3,5")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last <= first + 10_000:
+            raise ValueError(f"'{part.strip()}' is no range from a smaller to a larger number")
+        numbers.extend(range(first, last + 1))
+    return numbers
+
+
+def _parse_folds(value: object) -> object:
+    return value if value == "all" else parse_numbers(value)
+
+
+def _without_repeats(values: tuple[Any, ...] | str) -> tuple[Any, ...] | str:
+    if not values:
+        raise ValueError("at least one is needed")
+    if len(set(values)) < len(values) and not isinstance(values, str):
+        raise ValueError("one of them is named twice")
+    return values
+
+
+Folds = Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...]
+Seeds = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GpuShares(_Frozen):
+    """The fraction of a GPU that a stage of each kind takes; what it does not take, another stage may."""
+
+    pretrain: float = Field(0.25, gt=0, le=1)
+    train: float = Field(0.25, gt=0, le=1)
+    evaluate: float = Field(0.1, gt=0, le=1)
+
+    def of(self, stage: str) -> float:
+        """The share of a stage by its name; stages of a system's own take as much as `train`."""
+        return float(getattr(self, stage, self.train))
+
+
+class Compute(_Frozen):
+    """Where and how stages are computed."""
+
+    workers: int | None = Field(None, ge=1, le=1024, description="stages at once; by default one for each CPU core")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes GPUs where there are any")
+    gpu_shares: GpuShares = Field(GpuShares(), description="fraction of a GPU for each kind of stage")
+    runs_per_task: int | None = Field(
+        None, ge=1, le=1024, description="runs trained as one; by default 1 on a CPU, on a GPU as many as fit"
+    )
+    retries: int = Field(10, ge=0, description="times that a stage is tried again after its worker or node was lost")
+    checkpoint_s: float = Field(30, ge=0, le=60, description="seconds between two checkpoints of a stage, at least")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 computes under autocast")
+
+
+class Range(_Frozen):
+    """The values that a search may give a hyperparameter; whole numbers where the hyperparameter is one."""
+
+    low: float
+    high: float
+    log: bool = Field(False, description="draw uniformly on a logarithmic scale")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithmic range must begin above 0")
+        return self
+
+
+class Search(_Frozen):
+    """How hyperparameters are searched: which, how often, and when a poor trial is stopped."""
+
+    trials: int = Field(20, ge=1, le=10_000, description="choices of hyperparameters")
+    space: dict[str, Range] = Field(
+        {"lambda2": Range(low=0.1, high=1000, log=True), "moment_order": Range(low=1, high=7)},
+        min_length=1,
+        description="hyperparameters to search, with the range of each",
+    )
+    scheduler: Literal["asha", "none"] = Field("asha", description="asha stops poor trials after few folds")
+    grace_folds: int = Field(2, ge=1, description="folds that every trial visits")
+    reduction: float = Field(3, gt=1, description="of this many trials at a fold where asha looks, one goes on")
+
+
+class Configuration(_Frozen):
+    """Everything one experiment asks for: systems x folds x seeds on a corpus."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the experiment is called")
+    corpus: str = Field("digits", description="name of a shipped or imported corpus")
+    systems: Annotated[tuple[str, ...], AfterValidator(_without_repeats)] = Field(description="rows of the table")
+    folds: Annotated[Folds, BeforeValidator(_parse_folds), AfterValidator(_without_repeats)] = Field(
+        "all", description="all, or numbers such as 1-3,5"
+    )
+    seeds: Annotated[Seeds, BeforeValidator(parse_numbers), AfterValidator(_without_repeats)] = Field(
+        (0,), description="one run of every fold for each"
+    )
+    parameters: dict[str, int | float] = Field(
+        default_factory=dict,
+        description="hyperparameters that differ from a system's own: lambda2, train.epochs, if-mmin.train.epochs",
+    )
+    search: Search | None = Field(None, description="what `ifmmin search` looks for; by default lambda2 and K")
+    best_of: str | None = Field(None, description="the search whose best setting this is; set by --best-of")
+    compute: Compute = Field(Compute(), description="where and how stages are computed")
+    storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
+
+
+def load_configuration(source: str, overrides: Mapping[str, Any]) -> Configuration:
+    """The configuration of this shipped name or file, with values put over it.
+
+    Args:
+        source: `demo`, `paper`, or the path of a YAML file.
+        overrides: top-level keys; `parameters` and `compute` are merged key by key, the others replaced.
+
+    Raises:
+        ConfigurationError: the file is missing or no YAML, or a key or value is not understood.
+    """
+    values = _read(source)
+    for key, value in overrides.items():
+        merged = {**values.get(key, {}), **value} if isinstance(value, Mapping) else value
+        values[key] = merged
+    try:
+        return Configuration.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(source, error)) from None
+
+
+def parse_settings(settings: list[str]) -> dict[str, int | float]:
+    """Hyperparameters from the command line's `--set key=value`.
+
+    >>> parse_settings(["lambda2=50", "train.learning_rate=1e-3"])
+    {'lambda2': 50, 'train.learning_rate': 0.001}
+
+    Raises:
+        ConfigurationError: one is not of that form.
+    """
+    values: dict[str, int | float] = {}
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        try:
+            values[key.strip()] = int(text) if re.fullmatch(r"\s*[+-]?\d+\s*", text) else float(text)
+        except ValueError:
+            raise ConfigurationError(f"--set {setting}: write key=number, such as --set lambda2=50.") from None
+    return values
+
+
+def _read(source: str) -> dict[str, Any]:
+    shipped = sorted(file.name.removesuffix(".yaml") for file in SHIPPED.iterdir() if file.name.endswith(".yaml"))
+    file = SHIPPED / f"{source}.yaml" if source in shipped else Path(source)
+    try:
+        values = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"There is no configuration file {source}, and none of that name is shipped; {nearest(source, shipped)}"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{source} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where else ""
+        raise ConfigurationError(f"{source} is not valid YAML{line}; mend it there.") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigurationError(f"{source} must hold keys and values, such as 'corpus: digits'.")
+    values.setdefault("name", Path(source).stem)
+    return values
+
+
+def _sentence(source: str, error: ValidationError) -> str:
+    """One of pydantic's findings, for people: an unknown key first, which may be why another is missing."""
+    finding = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    location = [part for part in finding["loc"] if isinstance(part, str) and part not in _UNION_BRANCHES]
+    key = ".".join(location)
+    if finding["type"] == "extra_forbidden":
+        sections: dict[str, type[_Frozen]] = {"compute": Compute, "gpu_shares": GpuShares, "search": Search}
+        model = sections.get(location[-2], Configuration) if len(location) > 1 else Configuration
+        return f"{source}: unknown key '{key}'; {nearest(location[-1], model.model_fields)}"
+    if finding["type"] == "missing":
+        return f"{source}: the key '{key}' is missing."
+    reason = finding["msg"].removeprefix("Value error, ")
+    return f"{source}: {key} cannot be {finding['input']!r}: {reason[:1].lower()}{reason[1:]}."
+
+
+_UNION_BRANCHES = {"int", "float", "literal['all']", "tuple[constrained-int, ...]"}

@@ -1,0 +1,202 @@
+"""The comparison table for the terminal, Markdown, LaTeX and other programs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+
+from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS
+from ifmmin.orchestrator.analysis.statistics import CONFIDENCE, SIGNIFICANT, Comparison
+from ifmmin.orchestrator.reporting.tables import (
+    MARK,
+    METRICS,
+    Cell,
+    Row,
+    count_of,
+    heading,
+    how_made,
+    make_rows,
+    signed,
+)
+
+
+def rich_table(summary: pd.DataFrame, comparison: Comparison | None = None, *, title: str) -> RenderableType:
+    """The table for a terminal: WA, then UA, of every system in percent, mean and standard deviation.
+
+    Where a terminal is too narrow, deviations stand below their means.
+
+    Args:
+        summary: of `analysis.scores.summarise`; published figures may follow.
+    """
+    return _FirstThatFits([_table(summary, comparison, title, between) for between in (" ±", "\n±")])
+
+
+def rich_comparison(comparison: Comparison) -> Table:
+    """Differences over all missing conditions and under {avt}, with their intervals and p-values, for a terminal."""
+    shown = _plain_table(
+        f"Differences from {comparison.reference}, in points",
+        f"with {CONFIDENCE:.0%} confidence intervals, each for itself; p as above",
+    )
+    shown.add_column("system", no_wrap=True)
+    for name in METRICS:
+        for condition in (AVERAGE, COLUMNS[-1]):
+            shown.add_column(f"{name} {heading(condition)}", justify="right")
+    for system, part in comparison.frame.groupby("system", sort=False):
+        by_column = {(row["metric"], row["condition"]): row for _, row in part.iterrows()}
+        cells = [by_column[metric, condition] for metric in METRICS.values() for condition in (AVERAGE, COLUMNS[-1])]
+        shown.add_row(str(system), *(f"{_difference(row)}\n[dim]p {_p(float(row['p_holm']))}[/]" for row in cells))
+    return shown
+
+
+def rich_areas(areas: pd.DataFrame) -> Table:
+    """Areas under the robustness curves in percent, with their intervals, for a terminal.
+
+    Args:
+        areas: of `analysis.robustness.area_table`.
+    """
+    shown = _plain_table(
+        "Mean accuracy over all rates of what is missing, in %", f"with {CONFIDENCE:.0%} confidence intervals"
+    )
+    shown.add_column("protocol", no_wrap=True)
+    shown.add_column("system", no_wrap=True)
+    for name in METRICS:
+        shown.add_column(name, justify="right")
+    for (protocol, system), part in areas.groupby(["protocol", "system"], sort=False):
+        by_metric = {row["metric"]: row for _, row in part.iterrows()}
+        shown.add_row(str(protocol), str(system), *(_area(by_metric[metric]) for metric in METRICS.values()))
+    return shown
+
+
+def _area(row: pd.Series) -> str:
+    interval = "" if isnan(row["low"]) else f" [dim]{100 * row['low']:.1f} to {100 * row['high']:.1f}[/]"
+    return f"{100 * row['area']:.1f}{interval}"
+
+
+def markdown(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
+    """The table in Markdown."""
+    lines = [
+        f"| % | system | runs | {' | '.join(COLUMNS)} |",
+        f"| :-- | :-- | --: |{' --: |' * len(COLUMNS)}",
+    ]
+    for name, rows in _blocks(summary, comparison):
+        for row in rows:
+            cells = " | ".join(_text(cell, " ± ", bold="**{}**".format) for cell in row.cells)
+            lines.append(f"| {name} | {row.system} | {row.runs or 'published'} | {cells} |")
+    notes = [f"{how_made(summary)}.", *([f"{_note(comparison)}."] if comparison else [])]
+    return "\n".join([*lines, "", "\n\n".join(notes)])
+
+
+def latex(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
+    r"""The table in LaTeX, for `\usepackage{booktabs}`: systems as rows, WA above UA, the best in bold."""
+    notes = [how_made(summary), *([_note(comparison)] if comparison else [])]
+    lines = [
+        r"\begin{table*}",
+        r"  \centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
+        rf"  \caption{{Test accuracy in \%: {_escape('. '.join(notes))}.}}",
+        rf"  \begin{{tabular}}{{l{'r' * len(COLUMNS)}}}",
+        r"    \toprule",
+        rf"    System & {' & '.join(map(heading, COLUMNS))} \\",
+    ]
+    for name, rows in _blocks(summary, comparison):
+        lines += [r"    \midrule", rf"    \multicolumn{{{len(COLUMNS) + 1}}}{{l}}{{\textit{{{name}}}}} \\"]
+        for row in rows:
+            cells = " & ".join(_latex_cell(cell) for cell in row.cells)
+            published = "" if row.runs else " (published)"
+            lines.append(rf"    {_escape(row.system + published)} & {cells} \\")
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table*}"])
+
+
+def csv(summary: pd.DataFrame) -> str:
+    """One line for each system and condition, with numbers from 0 to 1; empty where there is no figure."""
+    return str(summary.to_csv(index=False, lineterminator="\n"))
+
+
+@dataclass(frozen=True)
+class _FirstThatFits:
+    tables: Sequence[Table]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unlimited = options.update_width(1000)
+        fitting = (
+            table for table in self.tables if console.measure(table, options=unlimited).maximum <= options.max_width
+        )
+        yield next(fitting, self.tables[-1])
+
+
+def _note(comparison: Comparison) -> str:
+    """What the mark in a table says."""
+    return f"{MARK} differs from {comparison.reference}, p < {SIGNIFICANT}: {comparison.method}"
+
+
+def _plain_table(title: str, caption: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=caption,
+        caption_justify="left",
+        caption_style="dim",
+        box=box.HORIZONTALS,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+
+
+def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, between: str) -> Table:
+    caption = "\n".join([how_made(summary), *([_note(comparison)] if comparison else [])])
+    shown = _plain_table(title, caption)
+    shown.add_column("%", no_wrap=True)
+    shown.add_column("system", no_wrap=True)
+    for condition in COLUMNS:
+        shown.add_column(heading(condition), justify="right")
+    counts = summary["runs"].dropna().unique()
+    for name, rows in _blocks(summary, comparison):
+        for index, row in enumerate(rows):
+            runs = "published" if not row.runs else count_of(row.runs, "run") if len(counts) > 1 else ""
+            system = f"{row.system} [dim]{runs}[/]" if runs else row.system
+            cells = [_text(cell, between, bold="[bold]{}[/]".format) for cell in row.cells]
+            shown.add_row("" if index else name, system, *cells, end_section=index == len(rows) - 1)
+    return shown
+
+
+def _blocks(summary: pd.DataFrame, comparison: Comparison | None) -> list[tuple[str, list[Row]]]:
+    frame = comparison.frame if comparison else None
+    return [(name, make_rows(summary, metric, frame)) for name, metric in METRICS.items()]
+
+
+def _text(cell: Cell, between: str, bold: Callable[[str], str]) -> str:
+    if isnan(cell.mean):
+        return "–"  # noqa: RUF001  # a dash, as tables have it
+    mean = f"{cell.mean:.1f}{MARK if cell.differs else ''}"
+    deviation = "" if isnan(cell.deviation) else f"{between}{cell.deviation:.1f}"
+    return f"{bold(mean) if cell.best else mean}{deviation}"
+
+
+def _latex_cell(cell: Cell) -> str:
+    if isnan(cell.mean):
+        return "--"
+    mean = rf"\textbf{{{cell.mean:.1f}}}" if cell.best else f"{cell.mean:.1f}"
+    mark = r"$^\dagger$" if cell.differs else ""
+    deviation = "" if isnan(cell.deviation) else rf"\,{{\scriptsize$\pm${cell.deviation:.1f}}}"
+    return f"{mean}{mark}{deviation}"
+
+
+def _escape(text: str) -> str:
+    special = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", MARK: r"$^\dagger$", "<": "$<$"}
+    return "".join(special.get(letter, letter) for letter in text)
+
+
+def _difference(row: pd.Series) -> str:
+    difference, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
+    return signed(difference) if isnan(low) else f"{signed(difference)}\n\\[{signed(low)}, {signed(high)}]"
+
+
+def _p(value: float) -> str:
+    if isnan(value):
+        return "–"  # noqa: RUF001  # a dash, as tables have it
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,122 @@
+"""The comparison table as plain values: which figures stand where, which is best, and what is said below them.
+
+`reporting.formats` writes it for the terminal, for papers and for other programs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isnan
+
+import pandas as pd
+
+from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS
+from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT
+
+METRICS = {"WA": "wa", "UA": "ua"}
+MARK = "†"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure in percent.
+
+    Attributes:
+        mean: NaN where there is none.
+        deviation: over the runs, NaN for a single one.
+        best: no other system of the experiment has a higher mean in this column.
+        differs: significantly, from the system that the others are compared with.
+    """
+
+    mean: float
+    deviation: float = float("nan")
+    best: bool = False
+    differs: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system's figures of one metric, in the order of `COLUMNS`; `runs` is 0 for published figures."""
+
+    system: str
+    runs: int
+    cells: tuple[Cell, ...]
+
+
+def make_rows(summary: pd.DataFrame, metric: str, comparison: pd.DataFrame | None = None) -> list[Row]:
+    """The rows of one metric, `wa` or `ua`.
+
+    Args:
+        summary: of `analysis.scores.summarise`; rows of `reporting.published` may follow.
+        comparison: of `analysis.statistics.compare`.
+    """
+    significant = set() if comparison is None else set(_significant(comparison, metric))
+    own = summary[summary["runs"].notna()]
+    several = len(own["system"].unique()) > 1
+    highest = own.groupby("condition")[metric].max()
+    rows = []
+    for system, part in summary.groupby("system", sort=False):
+        runs = part["runs"].iloc[0]
+        cells = tuple(
+            Cell(
+                100 * mean,
+                100 * deviation,
+                best=several and pd.notna(runs) and mean == highest[condition],
+                differs=(system, condition) in significant,
+            )
+            for condition, mean, deviation in part.set_index("condition")
+            .loc[list(COLUMNS), [metric, f"{metric}_std"]]
+            .itertuples()
+        )
+        if any(not isnan(cell.mean) for cell in cells):
+            rows.append(Row(str(system), 0 if pd.isna(runs) else int(runs), cells))
+    return rows
+
+
+def how_made(summary: pd.DataFrame) -> str:
+    """What the figures of the table are, in one line."""
+    own = summary[summary["runs"].notna()]
+    counts = sorted({int(runs) for runs in own["runs"]})
+    if counts == [1]:
+        figures = "a single run"
+    else:
+        runs = count_of(counts[0], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
+        figures = f"mean ± standard deviation over {runs}{_grid(own)}"
+    best = "; the best in bold" if len(own["system"].unique()) > 1 else ""
+    return f"{figures}; average over the six missing conditions{best}"
+
+
+def heading(condition: str) -> str:
+    """A column's heading where room is short."""
+    return "avg" if condition == AVERAGE else condition
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count_of(1, "run"), count_of(30, "run")
+    ('1 run', '30 runs')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def signed(points: float) -> str:
+    """A difference in points; what rounds to nothing has no sign of its own.
+
+    >>> signed(-3.14), signed(-0.01)
+    ('-3.1', '+0.0')
+    """
+    return f"{round(points, 1) + 0.0:+.1f}"
+
+
+def _significant(comparison: pd.DataFrame, metric: str) -> Iterator[tuple[str, str]]:
+    found = comparison[(comparison["metric"] == metric) & (comparison["p_holm"] < SIGNIFICANT)]
+    return zip(found["system"], found["condition"], strict=True)
+
+
+def _grid(summary: pd.DataFrame) -> str:
+    """Folds and seeds, where the runs are all of their combinations."""
+    grids = {(int(f), int(s)) for f, s in zip(summary["folds"], summary["seeds"], strict=True)}
+    folds, seeds = next(iter(grids))
+    if len(grids) > 1 or set(summary["runs"]) != {folds * seeds}:
+        return ""
+    return f" ({count_of(folds, 'fold')} x {count_of(seeds, 'seed')})"

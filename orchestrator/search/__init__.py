@@ -1,0 +1,1 @@
+"""Hyperparameter search on Ray Tune and Optuna. Nothing else knows these two."""

@@ -1,0 +1,204 @@
+"""The adapter to Ray Tune and Optuna; the only module that knows them.
+
+A trial is a function that asks an objective for one fold after the other and reports the running mean. It holds no CPU:
+what it asks for runs elsewhere.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import optuna
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from ifmmin.orchestrator.planning.configuration import Range, Search
+from ifmmin.orchestrator.search.trials import Settings, State, Trial
+
+METRIC = "validation_ua"
+ITERATION = "training_iteration"
+
+
+class Listener(Protocol):
+    """Told on the driver how the trials go; they are numbered from 0."""
+
+    def trial_changed(self, number: int, trial: Trial) -> None: ...
+    def tick(self) -> None:
+        """Called now and then."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is searched.
+
+    Attributes:
+        space: range and type (int or float) of each hyperparameter.
+        first: the settings of the first trial, if they are given.
+        folds: in the order in which every trial visits them.
+        seed: of Optuna's sampler.
+    """
+
+    search: Search
+    space: Mapping[str, tuple[Range, type]]
+    first: Settings | None
+    folds: Sequence[int]
+    seed: int
+
+
+def run_trials(task: Task, objective: Any, known: Sequence[Trial], at_once: int, listener: Listener) -> None:
+    """Run the trials of a search until there are as many as it asks for.
+
+    Args:
+        objective: handle of an actor whose `validate(settings, fold)` returns a score for each run of a fold.
+        known: trials of an earlier call. Those that ended are reported as they were, and visit no further fold; the
+            others go on; both come first.
+        at_once: trials that run at the same time.
+    """
+    known = [replace(t, state="running", means=(), reason="") if t.state == "failed" else t for t in known]
+    points = [dict(trial.settings) for trial in known]
+    if task.first is not None and task.first not in points:
+        points.insert(0, dict(task.first))
+    searcher = _FoldAwareOptuna(
+        len(task.folds),
+        space={name: _distribution(bounds, kind) for name, (bounds, kind) in task.space.items()},
+        metric=METRIC,
+        mode="max",
+        points_to_evaluate=points or None,
+        # A sampler that began anew with the same seed would draw the very settings that are known already.
+        sampler=optuna.samplers.TPESampler(seed=task.seed + len(known)),
+    )
+    follower = _Follower(len(task.folds), known, listener)
+    limits = [(dict(trial.settings), len(trial.means)) for trial in known if trial.state in ("completed", "stopped")]
+    trainable = tune.with_parameters(_visit_folds, objective=objective, folds=list(task.folds), limits=limits)
+    # A CPU would be missing to the stages; of memory one byte is enough for a placement group not to be empty.
+    trainable = tune.with_resources(trainable, {"memory": 1})
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                metric=METRIC,
+                mode="max",
+                search_alg=searcher,
+                scheduler=_scheduler(task.search, len(task.folds)),
+                num_samples=max(task.search.trials, len(known)),
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[follower]),
+        )
+        tuner.fit()
+        follower.tell_reasons()
+
+
+def prepare_environment() -> None:
+    """What Tune reads from the environment, before Ray starts."""
+    os.environ.update(
+        TUNE_DISABLE_SIGINT_HANDLER="1",  # Ctrl-C is ours
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
+        RAY_AIR_NEW_OUTPUT="0",
+    )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+
+
+def _visit_folds(
+    settings: dict[str, int | float], objective: Any, folds: list[int], limits: list[tuple[dict[str, Any], int]]
+) -> None:
+    limit = next((count for known, count in limits if known == settings), len(folds))
+    scores: list[float] = []
+    for fold in folds[:limit]:
+        scores += ray.get(objective.validate.remote(settings, fold))
+        tune.report({METRIC: sum(scores) / len(scores)})
+
+
+class _FoldAwareOptuna(OptunaSearch):
+    """Tells Optuna that a stopped trial was pruned: a mean over few folds is not one over all of them."""
+
+    def __init__(self, folds: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._folds = folds
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pruned = result is not None and result[ITERATION] < self._folds
+        super().on_trial_complete(trial_id, None if pruned else result, error)
+
+
+class _Follower(tune.Callback):
+    """Turns what Tune tells of its trials into ours."""
+
+    def __init__(self, folds: int, known: Sequence[Trial], listener: Listener) -> None:
+        self._folds, self._known, self._listener = folds, list(known), listener
+        self._trials: list[Trial] = list(known)
+        self._numbers: dict[str, int] = {}
+        self._failed: list[TuneTrial] = []
+
+    def on_trial_start(self, *, trials: list[TuneTrial], **_: Any) -> None:  # type: ignore[override]
+        for trial in trials:  # in the order in which they were suggested, which may not be that of starting
+            if trial.trial_id not in self._numbers:
+                self._number(trial)
+
+    def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:  # type: ignore[override]
+        current = self._trials[self._numbers[trial.trial_id]]
+        if METRIC in result and result[ITERATION] > len(current.means):
+            self._change(trial, means=(*current.means, float(result[METRIC])))
+
+    def on_trial_complete(self, *, trial: TuneTrial, **_: Any) -> None:  # type: ignore[override]
+        visited = len(self._trials[self._numbers[trial.trial_id]].means)
+        state: State = "completed" if visited == self._folds else "stopped"
+        self._change(trial, state=state)
+
+    def on_trial_error(self, *, trial: TuneTrial, **_: Any) -> None:  # type: ignore[override]
+        self._failed.append(trial)
+        self._change(trial, state="failed")
+
+    def tell_reasons(self) -> None:
+        """Why trials failed, which Tune knows only after it told that they did."""
+        for trial in self._failed:
+            error = trial.get_error()
+            cause = getattr(error, "cause", None) or error
+            lines = str(cause).strip().splitlines() or ["no reason given"]
+            self._change(trial, reason=lines[-1])
+
+    def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
+        self._listener.tick()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes what it holds to disk, where this has no use
+
+    def _number(self, trial: TuneTrial) -> None:
+        taken, settings = set(self._numbers.values()), dict(trial.config)
+        same = [n for n, t in enumerate(self._known) if n not in taken and dict(t.settings) == settings]
+        self._numbers[trial.trial_id] = same[0] if same else len(self._trials)
+        if not same:
+            self._trials.append(Trial(settings))
+            self._told(trial)
+
+    def _change(self, trial: TuneTrial, **changes: Any) -> None:
+        number = self._numbers[trial.trial_id]
+        self._trials[number] = replace(self._trials[number], **changes)
+        self._told(trial)
+
+    def _told(self, trial: TuneTrial) -> None:
+        number = self._numbers[trial.trial_id]
+        self._listener.trial_changed(number, self._trials[number])
+
+
+def _distribution(bounds: Range, kind: type) -> optuna.distributions.BaseDistribution:
+    if kind is int:
+        return optuna.distributions.IntDistribution(int(bounds.low), int(bounds.high), log=bounds.log)
+    return optuna.distributions.FloatDistribution(bounds.low, bounds.high, log=bounds.log)
+
+
+def _scheduler(search: Search, folds: int) -> TrialScheduler:
+    if search.scheduler == "none" or folds <= search.grace_folds:
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
+    return AsyncHyperBandScheduler(
+        time_attr=ITERATION, max_t=folds, grace_period=search.grace_folds, reduction_factor=search.reduction
+    )

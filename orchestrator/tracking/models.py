@@ -1,0 +1,173 @@
+"""The trained runs of a system as a model in MLflow, which `mlflow models serve` serves.
+
+The model holds its own weights and code, so that it answers wherever the packages it names are installed. Where it
+answers, this module needs nothing else of the orchestrator. Nothing in it is pickled.
+"""
+
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+from numpy.typing import NDArray
+
+import ifmmin
+from ifmmin.data.conditions import MODALITIES, Modality
+from ifmmin.data.errors import UserError
+from ifmmin.model.ensemble import TrainedRun, predict_utterances
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+    from mlflow.tracking import MlflowClient
+
+NAME = "model"
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
+_ARRAYS = "statistics", "weights"
+
+
+def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun]) -> None:
+    """Give a run of MLflow its model, unless it has one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint", UserWarning)  # of MLflow about its own classes
+        import mlflow.pyfunc
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.models import Model
+
+    run = client.get_run(run_id)
+    if run.outputs and run.outputs.model_outputs:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        content, code, folder = (Path(scratch) / part for part in ("runs", "code", "model"))
+        first = write_runs(runs, content)
+        _copy_code(code)
+        logged = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
+        mlflow.pyfunc.save_model(
+            folder,
+            loader_module=__name__,
+            data_path=str(content),
+            code_paths=[str(package) for package in code.iterdir()],
+            mlflow_model=Model(run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id),
+            signature=_signature(first),
+            input_example=_example(first),
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+        )
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+
+
+def write_runs(runs: Iterable[TrainedRun], folder: Path) -> TrainedRun:
+    """Write runs into a new folder, `NUMBER.json` and `NUMBER.safetensors` for each; returns the first."""
+    folder.mkdir()
+    first: TrainedRun | None = None
+    for number, run in enumerate(runs):
+        first = first or run
+        about = {own.name: getattr(run, own.name) for own in fields(run) if own.name not in _ARRAYS}
+        arrays = {f"weights/{n}/{name}": value for n, own in enumerate(run.weights) for name, value in own.items()}
+        arrays |= {f"statistics/{modality}": np.stack(own) for modality, own in run.statistics.items()}
+        (folder / f"{number:04}.json").write_text(json.dumps(about, indent=2))
+        safetensors.numpy.save_file(arrays, folder / f"{number:04}.safetensors")
+    assert first is not None
+    return first
+
+
+def read_runs(folder: Path) -> list[TrainedRun]:
+    """The runs that `write_runs` wrote, in their order."""
+    runs = []
+    for file in sorted(folder.glob("*.json")):
+        about = json.loads(file.read_text())
+        arrays = safetensors.numpy.load_file(file.with_suffix(".safetensors"))
+        stacked = {m: arrays.pop(f"statistics/{m}") for m in MODALITIES if f"statistics/{m}" in arrays}
+        weights: dict[int, dict[str, NDArray[np.float32]]] = {}
+        for key, value in arrays.items():
+            _, network, name = key.split("/", 2)
+            weights.setdefault(int(network), {})[name] = value
+        statistics = {m: (own[0], own[1]) for m, own in stacked.items()}
+        runs.append(TrainedRun(**about, statistics=statistics, weights=[weights[n] for n in sorted(weights)]))
+    return runs
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What MLflow calls: utterances in, predictions out; see `model.ensemble.predict_utterances`."""
+
+    runs: list[TrainedRun]
+
+    def predict(self, inputs: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Predict the utterances of a frame.
+
+        Args:
+            inputs: columns utterance, and a, v, t: time steps, each a list of features. A modality that is None, NaN or
+                has no column is missing.
+            params: `every_condition`, and `fold` and `seed` of the runs to ask, by default all.
+
+        Raises:
+            MlflowException: of what cannot be predicted, why, in one sentence.
+        """
+        from mlflow.exceptions import MlflowException
+
+        params = params or {}
+        fold, seed = params.get("fold"), params.get("seed")
+        runs = [run for run in self.runs if fold in (None, run.fold) and seed in (None, run.seed)]
+        try:
+            if not runs:
+                raise UserError("No run of the model has this fold and seed.")
+            features = {m: [_features(m, part) for part in inputs.get(m, [None] * len(inputs))] for m in MODALITIES}
+            names = [str(name) for name in inputs["utterance"]]
+            return predict_utterances(runs, names, features, every_condition=bool(params.get("every_condition")))
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+
+
+def _load_pyfunc(path: str) -> ServedModel:
+    """What MLflow looks for in a model's loader module."""
+    return ServedModel(read_runs(Path(path)))
+
+
+def _features(modality: Modality, part: Any) -> NDArray[np.float32] | None:
+    if part is None or (isinstance(part, float) and np.isnan(part)):
+        return None
+    try:
+        return np.asarray(part, np.float32)
+    except (ValueError, TypeError):
+        raise UserError(f"Modality {modality} must be time steps, each a list of as many numbers.") from None
+
+
+def _signature(run: TrainedRun) -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types.schema import Array
+
+    steps = Array(Array(DataType.double))
+    inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "utterance")]
+    inputs += [ColSpec(steps, m, required=False) for m in MODALITIES]
+    texts: list[ColSpec | TensorSpec] = [ColSpec("string", name) for name in ("utterance", "condition", "prediction")]
+    outputs = [*texts, *(ColSpec("float", f"p_{name}") for name in run.classes)]
+    params = [ParamSpec("every_condition", "boolean", False), *(ParamSpec(n, "long", None) for n in ("fold", "seed"))]
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(params))
+
+
+def _example(run: TrainedRun) -> pd.DataFrame:
+    """A request that shows what one looks like."""
+    steps = {str(m): [[[0.0] * run.dimensions[m]]] for m in MODALITIES}
+    return pd.DataFrame({"utterance": ["silence"], **steps})
+
+
+def _copy_code(folder: Path) -> None:
+    """The part of this package that a served model runs."""
+    package = Path(ifmmin.__path__[0])
+    ignored = shutil.ignore_patterns("__pycache__", "shipped")
+    for name in ("data", "model"):
+        shutil.copytree(package / name, folder / "ifmmin" / name, ignore=ignored)
+    module = Path(*__name__.split(".")).with_suffix(".py")
+    for file in (module, *(parent / "__init__.py" for parent in module.parents if parent.name)):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(package.parent / file, folder / file)
