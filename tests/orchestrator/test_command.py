@@ -5,29 +5,33 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ifmmin.__main__ import main
+from tests.gate import PATIENCE_S, Gate, wait_until
 
 pytestmark = pytest.mark.slow
 
 RUN = ("run", "demo", "--corpus", "small", "--set", "epochs=2", "--workers", "2")
 
 
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *arguments: str, gate: Gate | None = None) -> "subprocess.Popen[str]":
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")} | {"COLUMNS": "100"}
-    command = [sys.executable, "-m", "ifmmin", *arguments]
     return subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "ifmmin", *arguments],
+        cwd=folder,
+        env=environment | (gate.environment if gate else {}),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
 def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
     process = start(folder, *arguments)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=PATIENCE_S)
     return process.returncode, output, errors
 
 
@@ -36,11 +40,14 @@ def completed(folder: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in (folder / "ifmmin-store" / "stages").glob("*/stage.json")}
 
 
-def wait_for_stages(folder: Path, count: int) -> None:
-    deadline = time.monotonic() + 120
-    while len(completed(folder)) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def wait_at(gate: Gate, folder: Path, process: "subprocess.Popen[str]", stages: int) -> None:
+    """Let a driver's stages through the gate until that many are complete and the next one waits."""
+    gate.admit(stages - len(completed(folder)))
+    wait_until(
+        lambda: process.poll() is not None or (len(completed(folder)) == stages and gate.waiting() > 0),
+        lambda: f"{len(completed(folder))} of {stages} stages are complete, {gate.waiting()} wait",
+    )
+    assert process.poll() is None, process.communicate()
 
 
 def table_of(output: str) -> list[str]:
@@ -48,31 +55,34 @@ def table_of(output: str) -> list[str]:
 
 
 def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path) -> None:
-    process = start(folder, *RUN, "--set", "epochs=60")
-    wait_for_stages(folder, 1)
+    gate = Gate(folder / "first")
+    process = start(folder, *RUN, gate=gate)
+    wait_at(gate, folder, process, 1)
     process.kill()
     process.communicate()
-    time.sleep(2)  # workers that were writing when the driver died
     killed = completed(folder)
-    assert killed
+    assert len(killed) == 1
 
-    process = start(folder, *RUN, "--set", "epochs=60")
-    wait_for_stages(folder, len(killed) + 1)
+    gate = Gate(folder / "second")
+    process = start(folder, *RUN, gate=gate)
+    wait_at(gate, folder, process, 3)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors
     assert "the same command goes on from there" in output
     assert "Traceback" not in errors
     interrupted = completed(folder)
+    assert len(interrupted) == 3
+    assert killed.items() <= interrupted.items()
 
-    status, output, errors = call(folder, *RUN, "--set", "epochs=60")
+    status, output, errors = call(folder, *RUN)
     assert status == 0, errors
     finished = completed(folder)
     assert len(finished) == 9
     assert interrupted.items() <= finished.items()
-    assert f"{9 - len(interrupted)} stages run, {len(interrupted)} from the store" in output
+    assert "6 stages run, 3 from the store" in output
 
-    status, again, errors = call(folder, *RUN, "--set", "epochs=60")
+    status, again, errors = call(folder, *RUN)
     assert status == 0, errors
     assert "0 stages run, 9 from the store" in again
     assert table_of(again) == table_of(output)
@@ -92,7 +102,7 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     assert (folder / "ifmmin-store/reports/demo/report.html").read_text().startswith("<!doctype html>")
 
     plan = json.loads(
-        call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=60", "--set", "lambda2=1", "--json")[1]
+        call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=2", "--set", "lambda2=1", "--json")[1]
     )
     assert [(row["stage"], row["in the store"], row["to run"]) for row in plan["stages"]] == [
         ("pretrain", 3, 0),
