@@ -1,61 +1,14 @@
 """Where the training of a stage stands after an epoch: enough to go on in another process and come to the same bits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ifmmin.model.definition import Network
+from ifmmin.model.history import Checkpoint, Checkpoints, Epoch
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to: a row of a stage's history.
-
-    Attributes:
-        epoch: 1-based.
-        losses: means over the training utterances, `total` and every unweighted term.
-        validation_wa, validation_ua: from 0 to 1, all selection conditions pooled.
-        seconds: how long it took, validation included.
-    """
-
-    epoch: int
-    learning_rate: float
-    losses: Mapping[str, float]
-    validation_wa: float
-    validation_ua: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """All that the epochs to come depend on.
-
-    Attributes:
-        arrays: by name; see `capture`.
-        history: of the epochs so far.
-        device: kind of device; the generators of one kind cannot go on on another.
-    """
-
-    arrays: Mapping[str, NDArray[Any]]
-    history: tuple[Epoch, ...]
-    device: str
-
-
-class Checkpoints(Protocol):
-    """Where the checkpoints of one stage are kept."""
-
-    def load(self) -> Checkpoint | None:
-        """The last one, if there is one."""
-
-    def due(self) -> bool:
-        """Whether it is time to keep another one."""
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Keep this one instead of the one before."""
+__all__ = ["Checkpoint", "Checkpoints", "Epoch", "capture", "restore"]
 
 
 def capture(

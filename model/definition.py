@@ -1,13 +1,13 @@
 """What a system is: the networks it trains one after the other, and with which losses.
 
-The one training loop (`model.training`) and the one evaluation (`model.evaluation`) work with any network and recipe
-described in these words.
+The training loop (`model.training`) and the evaluation (`model.evaluation`) work with any system described in these
+words.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -19,10 +19,15 @@ from ifmmin.data.conditions import Condition, Modality
 from ifmmin.data.corpus import Corpus
 from ifmmin.model.draws import Generator
 from ifmmin.model.encoders import SpecificityEncoders
-from ifmmin.model.hyperparameters import TrainingHyperparameters
+from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters
+from ifmmin.model.optimization import adam, constant_then_linear
 
 Weights = Mapping[str, NDArray[np.float32]]
 """A trained network's parameters by name, as they travel between processes and lie in the store."""
+
+Upstream = Mapping[str, Weights]
+"""The weights of all stages that a stage comes after, by name: `pretrain`, or `train-a`, `train-v`, ... of a stage with
+a network for each condition."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +89,33 @@ class Objective(nn.Module, ABC):
     the objectives of several runs can be computed as one.
 
     Args:
-        network: what is trained; all parameters are its own. It may first take over weights of the earlier stage.
-        settings: the stage's hyperparameters.
+        network: what is trained, initialised; an objective may replace its weights by those of earlier stages.
+        hyperparameters: of the stage.
         examples: the training set.
-        weights: of the earlier stage, if there is one.
+        upstream: the weights of all stages this one comes after.
     """
 
-    def __init__(self, network: Network, settings: Any, examples: Examples, weights: Weights | None) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        network: Network,
+        hyperparameters: Any,
+        examples: Examples,  # noqa: ARG002
+        upstream: Upstream,  # noqa: ARG002
+    ) -> None:
         super().__init__()
         self.network = network
-        self.settings = settings
+        self.hyperparameters = hyperparameters
 
     @abstractmethod
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         """The losses of one training batch; the generator, on the batch's device, draws dropout and conditions."""
+
+
+Optimizer: TypeAlias = Callable[[Iterable[nn.Parameter], Any], torch.optim.Optimizer]
+"""Makes the optimizer of a network's parameters from a stage's hyperparameters."""
+
+Schedule: TypeAlias = Callable[[Any, int], float]
+"""The learning rate from a stage's hyperparameters and the 0-based epoch."""
 
 
 @dataclass(frozen=True)
@@ -106,35 +124,64 @@ class StageDefinition:
 
     Attributes:
         name: what the stage is called in keys, seeds and the store.
-        version: raised by hand whenever a change of the code changes what comes out.
-        parameters: the class of its hyperparameters.
+        version: raised by hand whenever a change of the code changes its numbers.
+        hyperparameters: the class of its hyperparameters.
         network: builds the network for a corpus, its weights yet to be initialised.
         objective: what it minimises.
-        after: the stage of the same system whose weights it starts from.
+        after: the stages of the same system whose weights it starts from.
         conditions: those that have a network of their own, trained by a stage of its own; none if one is for all.
+        stackable: whether several runs can be trained as one, see `model.stacking`.
+        optimizer: of the network's parameters.
+        schedule: of the learning rate.
+        losses: titles of the objective's terms, for people.
     """
 
     name: str
     version: int
-    parameters: type[TrainingHyperparameters]
+    hyperparameters: type[TrainingHyperparameters]
     network: Callable[[Shape, Any], Network]
     objective: type[Objective]
-    after: str | None = None
+    after: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    stackable: bool = False
+    optimizer: Optimizer = adam
+    schedule: Schedule = constant_then_linear
+    losses: Mapping[str, str] = field(default_factory=dict)
 
-    def settings(self, values: Mapping[str, int | float]) -> TrainingHyperparameters:
+    def stage_names(self, stage: str) -> list[str]:
+        """The names within a run of all stages that this definition makes of a system's stage of that name."""
+        return [f"{stage}-{condition}" for condition in self.conditions] or [stage]
+
+    def make_hyperparameters(self, values: Mapping[str, HyperparameterValue]) -> TrainingHyperparameters:
         """Its hyperparameters with these values, by name.
 
         Raises:
-            UserError: a value is out of its bounds.
+            UserError: a value is of the wrong kind or out of its bounds.
         """
-        return self.parameters(**values)  # type: ignore[arg-type]  # names are checked where they are read
+        return self.hyperparameters(**values)  # type: ignore[arg-type]  # checked by the class
+
+
+SearchRange: TypeAlias = tuple[float, float, bool] | tuple[str, ...]
+"""Lowest and highest value and whether the scale is logarithmic, or the words to try."""
+
+Embedding: TypeAlias = Callable[[Mapping[str, Network], Batch], Tensor]
+"""Features of a batch under all conditions, (conditions, batch, features), by the trained networks of all stages."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of the comparison table: trained stages by name, in order; the last one's network is evaluated."""
+    """A row of the comparison table.
+
+    Attributes:
+        stages: its trained stages by name, in order; the last one's network is evaluated.
+        search_space: the hyperparameters to search unless a configuration says otherwise.
+        featured_loss: the term whose course a report shows by itself.
+        embedding: the features that a report shows in the plane.
+    """
 
     name: str
     summary: str
-    recipes: Mapping[str, StageDefinition]
+    stages: Mapping[str, StageDefinition]
+    search_space: Mapping[str, SearchRange] = field(default_factory=dict)
+    featured_loss: str | None = None
+    embedding: Embedding | None = None

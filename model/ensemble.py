@@ -17,6 +17,7 @@ from ifmmin.data.errors import UserError
 from ifmmin.data.layouts.table import Features
 from ifmmin.model.definition import Network, Shape, Weights
 from ifmmin.model.evaluation import predict
+from ifmmin.model.hyperparameters import HyperparameterValue
 from ifmmin.model.run import Precision, autocast
 from ifmmin.model.systems import DEFINITIONS
 from ifmmin.model.training import trained_network
@@ -37,7 +38,7 @@ class TrainedRun:
     fold: int
     seed: int
     recipe: str
-    parameters: Mapping[str, int | float]
+    parameters: Mapping[str, HyperparameterValue]
     precision: Precision
     classes: Sequence[str]
     dimensions: Mapping[Modality, int]
@@ -48,9 +49,9 @@ class TrainedRun:
     @cached_property
     def network(self) -> Network:
         """The network that the run's evaluation evaluates."""
-        recipe = DEFINITIONS[self.recipe]
+        definition = DEFINITIONS[self.recipe]
         shape = Shape(self.dimensions, len(self.classes))
-        return trained_network(recipe, recipe.settings(self.parameters), shape, self.weights)
+        return trained_network(definition, definition.make_hyperparameters(self.parameters), shape, self.weights)
 
     def predict(self, features: Features) -> NDArray[np.float32]:
         """Class probabilities in every condition, (7, utterances, classes).

@@ -1,17 +1,107 @@
-"""Hyperparameters every trained stage has. What a system adds stands in its own file."""
+"""Hyperparameters: what a user can set of a stage, each with its kind, default, meaning and bounds. No PyTorch here.
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+Those that every trained stage has are `TrainingHyperparameters`; what a system adds stands in its file.
+"""
 
-from ifmmin.data.errors import UserError
+import math
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from ifmmin.data.errors import UserError, nearest
+
+HyperparameterValue: TypeAlias = int | float | bool | str
+Kind: TypeAlias = Literal["int", "float", "bool", "word"]
+
+_KINDS: dict[Any, Kind] = {int: "int", float: "float", bool: "bool", str: "word"}
 
 
 def hyperparameter(
-    default: Any, meaning: str, *, minimum: float | None = None, below: float | None = None, positive: bool = False
+    default: Any,
+    meaning: str,
+    *,
+    minimum: float | None = None,
+    below: float | None = None,
+    positive: bool = False,
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    """A hyperparameter with its default, its meaning for people, and its bounds: minimum <= value < below."""
-    bounds = {"minimum": minimum, "below": below, "positive": positive}
-    return field(default=default, metadata={"meaning": meaning, **bounds})
+    """A field of a class of hyperparameters, with minimum <= value < below for numbers and choices for a word."""
+    about = {"meaning": meaning, "minimum": minimum, "below": below, "positive": positive, "choices": choices}
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """What is known of a hyperparameter.
+
+    Attributes:
+        minimum: the smallest possible number.
+        below: what a number must be below.
+        positive: whether a number must be above 0.
+        choices: the possible words.
+    """
+
+    name: str
+    kind: Kind
+    default: HyperparameterValue
+    meaning: str
+    minimum: float | None = None
+    below: float | None = None
+    positive: bool = False
+    choices: tuple[str, ...] = ()
+
+    def accept(self, value: object) -> HyperparameterValue:
+        """The value in the hyperparameter's kind.
+
+        Raises:
+            UserError: it is of another kind, or out of bounds.
+        """
+        if self.kind == "word":
+            return self._word(value)
+        if self.kind == "bool":
+            if not isinstance(value, bool):
+                raise UserError(f"{self.name} is {value}; it must be true or false.")
+            return value
+        return self._number(value)
+
+    def _word(self, value: object) -> str:
+        if not isinstance(value, str) or value not in self.choices:
+            raise UserError(f"{self.name} cannot be {value}; {nearest(str(value), self.choices)}")
+        return value
+
+    def _number(self, value: object) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"{self.name} is {value}; it must be a finite number.")
+        if self.kind == "int" and value != int(value):
+            raise UserError(f"{self.name} must be a whole number, not {value}.")
+        number = int(value) if self.kind == "int" else float(value)
+        if self.minimum is not None and number < self.minimum:
+            raise UserError(f"{self.name} is {number}; it must be at least {self.minimum}.")
+        if self.below is not None and number >= self.below:
+            raise UserError(f"{self.name} is {number}; it must be below {self.below}.")
+        if self.positive and number <= 0:
+            raise UserError(f"{self.name} is {number}; it must be above 0.")
+        return number
+
+
+def hyperparameters_of(cls: type) -> tuple[Hyperparameter, ...]:
+    """The hyperparameters of a class, in the order of its fields.
+
+    Raises:
+        UserError: a field is none of `hyperparameter(...)`, or of a kind that cannot be set.
+    """
+    hints = get_type_hints(cls)
+    found = []
+    for item in fields(cls):
+        where = f"{cls.__name__}.{item.name}"
+        if "meaning" not in item.metadata or item.default is MISSING:
+            raise UserError(f'{where} is no hyperparameter yet; write `= hyperparameter(default, "meaning")`.')
+        kind = _KINDS.get(hints[item.name])
+        if kind is None:
+            raise UserError(f"{where} must be an int, a float, a bool, or a str with choices.")
+        if (kind == "word") != bool(item.metadata["choices"]):
+            raise UserError(f"{where}: a str needs choices=(...), and nothing else has them.")
+        found.append(Hyperparameter(item.name, kind, item.default, **item.metadata))
+    return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +109,7 @@ class TrainingHyperparameters:
     """How a network is trained: Adam, its learning rate constant at first and then decaying linearly.
 
     Raises:
-        UserError: a value is out of its bounds.
+        UserError: a value is of the wrong kind or out of its bounds.
     """
 
     epochs: int = hyperparameter(20, "passes over the training set", minimum=1)
@@ -32,16 +122,5 @@ class TrainingHyperparameters:
     dropout: float = hyperparameter(0.3, "dropout rate of the classifier", minimum=0, below=1)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value, bounds = getattr(self, item.name), item.metadata
-            if bounds["minimum"] is not None and not value >= bounds["minimum"]:
-                raise UserError(f"{item.name} is {value}; it must be at least {bounds['minimum']}.")
-            if bounds["below"] is not None and not value < bounds["below"]:
-                raise UserError(f"{item.name} is {value}; it must be below {bounds['below']}.")
-            if bounds["positive"] and not 0 < value < float("inf"):
-                raise UserError(f"{item.name} is {value}; it must be above 0 and finite.")
-
-    def learning_rate_factor(self, epoch: int) -> float:
-        """What the learning rate is multiplied by at a 0-based epoch."""
-        decaying = max(0, self.epochs - self.constant_epochs)
-        return 1 - max(0, epoch + 1 - self.constant_epochs) / (decaying + 1)
+        for item in hyperparameters_of(type(self)):
+            object.__setattr__(self, item.name, item.accept(getattr(self, item.name)))

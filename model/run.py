@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus
 from ifmmin.model.checkpoint import Checkpoints, Epoch, capture, restore
-from ifmmin.model.definition import Shape, StageDefinition, Weights
+from ifmmin.model.definition import Shape, StageDefinition, Upstream, Weights
 from ifmmin.model.hyperparameters import TrainingHyperparameters
 from ifmmin.model.layers import initialise
 from ifmmin.model.metrics import unweighted_accuracy, weighted_accuracy
@@ -39,14 +39,14 @@ class Start:
     """Which run it is, where it starts, and who is told of it.
 
     Attributes:
-        weights: of the stage this one starts from, where the recipe names one.
+        upstream: the weights of the stages this one starts from.
         on_epoch: told of every epoch when it ends.
         checkpoints: where to go on from, if training was broken off, and where to keep how far it is.
     """
 
     fold: int
     seed: int
-    weights: Weights | None = None
+    upstream: Upstream = field(default_factory=dict)
     on_epoch: Callable[[Epoch], None] = lambda _: None
     checkpoints: Checkpoints | None = None
 
@@ -56,27 +56,26 @@ class TrainingRun:
 
     def __init__(
         self,
-        recipe: StageDefinition,
-        parameters: TrainingHyperparameters,
+        definition: StageDefinition,
+        hyperparameters: TrainingHyperparameters,
         corpus: Corpus,
         start: Start,
         condition: Condition | None,
         device: str,
     ) -> None:
-        self.parameters = parameters
+        self.hyperparameters = hyperparameters
+        self._schedule = definition.schedule
         self.training = Examples(corpus, start.fold, "train", device)
         self.validation = Examples(corpus, start.fold, "validation", device)
-        stage = f"{recipe.name}-{condition}" if condition else recipe.name
+        stage = f"{definition.name}-{condition}" if condition else definition.name
         self.order = stage_generator(start.seed, start.fold, stage, "order")
         self.draws = stage_generator(start.seed, start.fold, stage, "draws", device)
 
-        self.network = recipe.network(Shape.of(corpus, condition), parameters)
+        self.network = definition.network(Shape.of(corpus, condition), hyperparameters)
         initialise(self.network, stage_generator(start.seed, start.fold, stage, "weights"))
         self.network.to(device)
-        self.objective = recipe.objective(self.network, parameters, self.training, start.weights)
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), parameters.learning_rate, (parameters.beta1, parameters.beta2), fused=True
-        )
+        self.objective = definition.objective(self.network, hyperparameters, self.training, start.upstream)
+        self.optimizer = definition.optimizer(self.network.parameters(), hyperparameters)
         self.history: list[Epoch] = []
         self.error: DivergedError | None = None
         self._best: dict[str, Tensor] = {}
@@ -85,7 +84,7 @@ class TrainingRun:
 
     def shuffled(self) -> tuple[Tensor, ...]:
         """The rows of the next epoch's batches."""
-        return torch.split(torch.randperm(len(self.training), generator=self.order), self.parameters.batch_size)
+        return torch.split(torch.randperm(len(self.training), generator=self.order), self.hyperparameters.batch_size)
 
     def begin_epoch(self) -> None:
         for group in self.optimizer.param_groups:
@@ -112,7 +111,7 @@ class TrainingRun:
         self.history.append(Epoch(epoch, self._learning_rate, losses, wa, ua, seconds))
         self._start.on_epoch(self.history[-1])
         checkpoints = self._start.checkpoints
-        if checkpoints and epoch < self.parameters.epochs and checkpoints.due():
+        if checkpoints and epoch < self.hyperparameters.epochs and checkpoints.due():
             checkpoints.save(capture(self.network, self.optimizer, (self.order, self.draws), self._best, self.history))
 
     def result(self) -> Trained | DivergedError:
@@ -123,7 +122,7 @@ class TrainingRun:
     @property
     def _learning_rate(self) -> float:
         """Of the next epoch."""
-        return self.parameters.learning_rate * self.parameters.learning_rate_factor(len(self.history))
+        return self._schedule(self.hyperparameters, len(self.history))
 
     def _resume(self, device: str) -> None:
         earlier = self._start.checkpoints.load() if self._start.checkpoints else None

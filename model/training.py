@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus
 from ifmmin.model.checkpoint import Checkpoints, Epoch
-from ifmmin.model.definition import Network, NetworkOfEachCondition, Shape, StageDefinition, Weights
+from ifmmin.model.definition import Network, NetworkOfEachCondition, Shape, StageDefinition, Upstream, Weights
 from ifmmin.model.evaluation import predict
 from ifmmin.model.hyperparameters import TrainingHyperparameters
 from ifmmin.model.layers import load_weights
@@ -19,13 +19,13 @@ from ifmmin.model.stacking.stack import Stack
 
 
 def train(
-    recipe: StageDefinition,
-    parameters: TrainingHyperparameters,
+    definition: StageDefinition,
+    hyperparameters: TrainingHyperparameters,
     corpus: Corpus,
     *,
     fold: int,
     seed: int,
-    weights: Weights | None = None,
+    upstream: Upstream | None = None,
     condition: Condition | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
@@ -37,9 +37,9 @@ def train(
     Raises:
         DivergedError: the loss of an epoch is not finite.
     """
-    start = Start(fold, seed, weights, on_epoch, checkpoints)
+    start = Start(fold, seed, upstream or {}, on_epoch, checkpoints)
     (result,) = train_together(
-        recipe, parameters, corpus, [start], condition=condition, device=device, precision=precision
+        definition, hyperparameters, corpus, [start], condition=condition, device=device, precision=precision
     )
     if isinstance(result, DivergedError):
         raise result
@@ -47,8 +47,8 @@ def train(
 
 
 def train_together(
-    recipe: StageDefinition,
-    parameters: TrainingHyperparameters,
+    definition: StageDefinition,
+    hyperparameters: TrainingHyperparameters,
     corpus: Corpus,
     starts: Sequence[Start],
     *,
@@ -62,11 +62,11 @@ def train_together(
     and comes to what it would come to alone, up to rounding.
 
     Args:
-        condition: which network to train, where the recipe has one for each condition.
+        condition: which network to train, where the definition has one for each condition.
     """
-    runs = [TrainingRun(recipe, parameters, corpus, start, condition, device) for start in starts]
+    runs = [TrainingRun(definition, hyperparameters, corpus, start, condition, device) for start in starts]
     engine: Engine = Stack(runs, precision) if len(runs) > 1 else Single(runs[0], precision)
-    for epoch in range(min(len(run.history) for run in runs), parameters.epochs):
+    for epoch in range(min(len(run.history) for run in runs), hyperparameters.epochs):
         going = [index for index, run in enumerate(runs) if len(run.history) == epoch and not run.error]
         if not going:
             continue
@@ -114,7 +114,7 @@ class Single:
             losses = run.objective(batch, run.draws)
         run.optimizer.zero_grad()
         losses.total.backward()
-        clip_gradients(run.network, run.parameters.gradient_clip)
+        clip_gradients(run.network, run.hyperparameters.gradient_clip)
         run.optimizer.step()
         return {name: value.detach()[None] for name, value in {"total": losses.total, **losses.terms}.items()}
 
@@ -130,22 +130,22 @@ def clip_gradients(network: Network, norm: float) -> None:
 
 
 def trained_network(
-    recipe: StageDefinition,
-    parameters: TrainingHyperparameters,
+    definition: StageDefinition,
+    hyperparameters: TrainingHyperparameters,
     shape: Shape,
     weights: Sequence[Weights],
     device: str = "cpu",
 ) -> Network:
-    """The network of a recipe with weights that were trained before.
+    """The network of a stage definition with weights that were trained before.
 
     Args:
-        weights: of the one network, or of each of the recipe's conditions in that order.
+        weights: of the one network, or of each of the definition's conditions in that order.
     """
     networks = []
-    for condition, own in zip(recipe.conditions or (None,), weights, strict=True):
-        network = recipe.network(replace(shape, condition=condition), parameters)
+    for condition, own in zip(definition.conditions or (None,), weights, strict=True):
+        network = definition.network(replace(shape, condition=condition), hyperparameters)
         load_weights(network, own)
         networks.append(network.to(device))
-    if recipe.conditions:
-        return NetworkOfEachCondition(dict(zip(recipe.conditions, networks, strict=True)))
+    if definition.conditions:
+        return NetworkOfEachCondition(dict(zip(definition.conditions, networks, strict=True)))
     return networks[0]

@@ -46,7 +46,7 @@ class Stack:
         with autocast(chosen[0].training.device, self._precision):
             of_all = torch.vmap(losses)(*self._of(runs), *_parts(batch))
         of_all["total"].sum().backward()  # type: ignore[no-untyped-call]
-        self._clip(chosen[0].parameters.gradient_clip)
+        self._clip(chosen[0].hyperparameters.gradient_clip)
         for run in chosen:
             run.optimizer.step()
         return {name: values.detach() for name, values in of_all.items()}

@@ -1,4 +1,4 @@
-"""What a function needs to know to work under `torch.vmap`, where several runs compute as one (see `model.stacking.stack`)."""
+"""What a function needs to know to work under `torch.vmap`, where several runs compute as one."""
 
 from collections.abc import Sequence
 

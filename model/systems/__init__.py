@@ -18,5 +18,9 @@ SYSTEMS: dict[str, System] = {
 }
 
 DEFINITIONS: dict[str, StageDefinition] = {
-    recipe.name: recipe for system in SYSTEMS.values() for recipe in system.recipes.values()
+    definition.name: definition for system in SYSTEMS.values() for definition in system.stages.values()
 }
+"""The stage definitions of all systems, by name."""
+
+REFERENCE = "if-mmin"
+"""The system that the others are compared with."""

@@ -4,7 +4,7 @@ from ifmmin.data.batches import Batch
 from ifmmin.data.conditions import MISSING_CONDITIONS
 from ifmmin.model.definition import Losses, Objective, StageDefinition, System
 from ifmmin.model.draws import Generator, draw_availability
-from ifmmin.model.systems.mmin import PRETRAINING, FullModalityHyperparameters, FullModalityNetwork
+from ifmmin.model.systems.mmin import CLASSIFICATION, PRETRAINING, FullModalityHyperparameters, FullModalityNetwork
 
 
 class AugmentedNetwork(FullModalityNetwork):
@@ -25,19 +25,21 @@ class AugmentedObjective(Objective):
 FUSION_SYSTEM = System(
     name="fusion",
     summary="The full-modality baseline: trained on complete utterances, tested with modalities missing",
-    recipes={"pretrain": PRETRAINING},
+    stages={"pretrain": PRETRAINING},
 )
 
 AUGMENTED_SYSTEM = System(
     name="augmented",
     summary="The augmentation baseline: the same network, trained on the six missing conditions",
-    recipes={
+    stages={
         "train": StageDefinition(
             name="augmented",
             version=3,
-            parameters=FullModalityHyperparameters,
-            network=lambda shape, parameters: AugmentedNetwork(shape, parameters.dropout),
+            hyperparameters=FullModalityHyperparameters,
+            network=lambda shape, hyperparameters: AugmentedNetwork(shape, hyperparameters.dropout),
             objective=AugmentedObjective,
+            stackable=True,
+            losses=CLASSIFICATION,
         )
     },
 )

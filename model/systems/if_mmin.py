@@ -1,6 +1,6 @@
 """IF-MMIN: modality-invariant features help imagine the features of missing modalities (Zuo et al., ICASSP 2023)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples, availability
 from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
-from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Weights
+from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, draw_availability
 from ifmmin.model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders, encode_set
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
@@ -161,10 +161,10 @@ class PretrainingObjective(Objective):
     """L_cls + L_cmd of complete utterances."""
 
     network: InvariancePretraining
-    settings: PretrainingHyperparameters
+    hyperparameters: PretrainingHyperparameters
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
-        return self.network.losses(batch, self.settings.moment_order, generator)
+        return self.network.losses(batch, self.hyperparameters.moment_order, generator)
 
 
 class ImaginationObjective(Objective):
@@ -174,18 +174,17 @@ class ImaginationObjective(Objective):
     """
 
     network: IFMMIN
-    settings: ImaginationHyperparameters
+    hyperparameters: ImaginationHyperparameters
     real: Tensor
     zero: Tensor
     invariant: Tensor
 
     def __init__(
-        self, network: IFMMIN, settings: ImaginationHyperparameters, examples: Examples, weights: Weights | None
+        self, network: IFMMIN, hyperparameters: ImaginationHyperparameters, examples: Examples, upstream: Upstream
     ) -> None:
-        super().__init__(network, settings, examples, weights)
-        assert weights is not None
+        super().__init__(network, hyperparameters, examples, upstream)
         teacher = InvariancePretraining(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
-        load_weights(teacher, weights)
+        load_weights(teacher, upstream["pretrain"])
         network.encoders.load_state_dict(teacher.encoders.state_dict())
         network.invariance.load_state_dict(teacher.invariance.state_dict())
         targets = Targets.of(teacher, examples)
@@ -195,35 +194,63 @@ class ImaginationObjective(Objective):
 
     @property
     def lambda2(self) -> float:
-        assert isinstance(self.settings, IFMMINHyperparameters)
-        return self.settings.lambda2
+        assert isinstance(self.hyperparameters, IFMMINHyperparameters)
+        return self.hyperparameters.lambda2
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         available = draw_availability(batch.labels, generator)
         targets = Targets(Encodings(self.real, self.zero), self.invariant)
-        return self.network.losses(batch, available, targets, self.settings.lambda1, self.lambda2, generator)
+        return self.network.losses(batch, available, targets, self.hyperparameters.lambda1, self.lambda2, generator)
 
+
+def embed(networks: Mapping[str, Network], batch: Batch) -> Tensor:
+    """H' in the six missing conditions, and H of stage 1 in the full one, (7, batch, 3 x hidden)."""
+    teacher, student = networks["pretrain"], networks["train"]
+    assert isinstance(teacher, InvariancePretraining)
+    assert isinstance(student, IFMMIN)
+    return torch.cat(
+        [
+            student.invariant_features(batch, MISSING_CONDITIONS),
+            teacher.invariant_features(batch, (Condition.AVT,)),
+        ]
+    )
+
+
+LOSSES = {
+    "cls": "classification, $L_{cls}$",
+    "img": "imagination, $L_{img}$",
+    "inv": "invariance, $L_{inv}$",
+}
+MOMENT_ORDERS = (1, 7, False)
+LAMBDAS2 = (0.1, 1000, True)
 
 PRETRAINING = StageDefinition(
     name="invariance-pretraining",
     version=3,
-    parameters=PretrainingHyperparameters,
-    network=lambda shape, parameters: InvariancePretraining(shape, parameters.dropout),
+    hyperparameters=PretrainingHyperparameters,
+    network=lambda shape, hyperparameters: InvariancePretraining(shape, hyperparameters.dropout),
     objective=PretrainingObjective,
+    stackable=True,
+    losses={"cls": "classification, $L_{cls}$", "cmd": "moment discrepancy, $L_{cmd}$"},
 )
 
 SYSTEM = System(
     name="if-mmin",
     summary="IF-MMIN: missing features imagined with the help of modality-invariant ones",
-    recipes={
+    stages={
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="if-mmin",
             version=3,
-            parameters=IFMMINHyperparameters,
-            network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
+            hyperparameters=IFMMINHyperparameters,
+            network=lambda shape, hyperparameters: IFMMIN(shape, hyperparameters.dropout),
             objective=ImaginationObjective,
-            after="pretrain",
+            after=("pretrain",),
+            stackable=True,
+            losses=LOSSES,
         ),
     },
+    search_space={"lambda2": LAMBDAS2, "moment_order": MOMENT_ORDERS},
+    featured_loss="inv",
+    embedding=embed,
 )

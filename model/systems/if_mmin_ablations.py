@@ -7,10 +7,14 @@ from ifmmin.model.encoders import HIDDEN
 from ifmmin.model.imagination import BLOCK_SIZES, UncascadedImagination
 from ifmmin.model.systems.if_mmin import (
     IFMMIN,
+    LAMBDAS2,
+    LOSSES,
+    MOMENT_ORDERS,
     PRETRAINING,
     IFMMINHyperparameters,
     ImaginationHyperparameters,
     ImaginationObjective,
+    embed,
 )
 
 
@@ -33,31 +37,41 @@ class WithoutInvarianceObjective(ImaginationObjective):
 WITHOUT_INVARIANCE_SYSTEM = System(
     name="if-mmin-no-linv",
     summary="IF-MMIN without the invariance loss L_inv",
-    recipes={
+    stages={
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="if-mmin-no-linv",
             version=3,
-            parameters=ImaginationHyperparameters,
-            network=lambda shape, parameters: IFMMIN(shape, parameters.dropout),
+            hyperparameters=ImaginationHyperparameters,
+            network=lambda shape, hyperparameters: IFMMIN(shape, hyperparameters.dropout),
             objective=WithoutInvarianceObjective,
-            after="pretrain",
+            after=("pretrain",),
+            stackable=True,
+            losses=LOSSES,
         ),
     },
+    search_space={"moment_order": MOMENT_ORDERS},
+    featured_loss="inv",
+    embedding=embed,
 )
 
 UNCASCADED_SYSTEM = System(
     name="if-mmin-no-cascade",
     summary="IF-MMIN whose imagination reads the invariant features in its first block only",
-    recipes={
+    stages={
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="if-mmin-no-cascade",
             version=3,
-            parameters=IFMMINHyperparameters,
-            network=lambda shape, parameters: UncascadedIFMMIN(shape, parameters.dropout),
+            hyperparameters=IFMMINHyperparameters,
+            network=lambda shape, hyperparameters: UncascadedIFMMIN(shape, hyperparameters.dropout),
             objective=ImaginationObjective,
-            after="pretrain",
+            after=("pretrain",),
+            stackable=True,
+            losses=LOSSES,
         ),
     },
+    search_space={"lambda2": LAMBDAS2, "moment_order": MOMENT_ORDERS},
+    featured_loss="inv",
+    embedding=embed,
 )

@@ -131,7 +131,7 @@ class MCTN(Network):
                 word = torch.where(forced[:, step, None], truth[:, step], written)
         return torch.stack(words, 1)
 
-    def losses(self, batch: Batch, parameters: MCTNHyperparameters, generator: Generator | None = None) -> Losses:
+    def losses(self, batch: Batch, hyperparameters: MCTNHyperparameters, generator: Generator | None = None) -> Losses:
         """L_cls + L_trans + L_cycle, the latter two mean squared errors over all coordinates of the grid."""
         source = on_grid(batch, self.condition.available, self.steps)
         encoded, state = run_lstm(self.encoder, self.available.read(source))
@@ -140,13 +140,13 @@ class MCTN(Network):
             return Losses(classification, {"cls": classification})
 
         target = on_grid(batch, self.condition.missing, self.steps)
-        there, back = (_draw_forced(batch, self.steps, parameters.teacher_forcing, generator) for _ in range(2))
+        there, back = (_draw_forced(batch, self.steps, hyperparameters.teacher_forcing, generator) for _ in range(2))
         translated = self.translate(encoded, state, self.missing, target, there)
         encoded, state = run_lstm(self.encoder, self.missing.read(translated))
         returned = self.translate(encoded, state, self.available, source, back)
         translation, cycle = F.mse_loss(translated, target), F.mse_loss(returned, source)
         return Losses(
-            classification + parameters.translation_weight * translation + parameters.cycle_weight * cycle,
+            classification + hyperparameters.translation_weight * translation + hyperparameters.cycle_weight * cycle,
             {"cls": classification, "trans": translation, "cycle": cycle},
         )
 
@@ -185,23 +185,29 @@ class TranslationObjective(Objective):
     """L_cls + L_trans + L_cycle."""
 
     network: MCTN
-    settings: MCTNHyperparameters
+    hyperparameters: MCTNHyperparameters
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
-        return self.network.losses(batch, self.settings, generator)
+        return self.network.losses(batch, self.hyperparameters, generator)
 
 
 SYSTEM = System(
     name="mctn",
     summary="MCTN: for each condition a model that translates the modalities at hand into the missing ones and back",
-    recipes={
+    stages={
         "train": StageDefinition(
             name="mctn",
             version=2,
-            parameters=MCTNHyperparameters,
-            network=lambda shape, parameters: MCTN(shape, parameters.dropout, parameters.steps),
+            hyperparameters=MCTNHyperparameters,
+            network=lambda shape, hyperparameters: MCTN(shape, hyperparameters.dropout, hyperparameters.steps),
             objective=TranslationObjective,
             conditions=ALL_CONDITIONS,
+            stackable=True,
+            losses={
+                "cls": "classification, $L_{cls}$",
+                "trans": "translation, $L_{trans}$",
+                "cycle": "cycle, $L_{cycle}$",
+            },
         )
     },
 )

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples, availability
 from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
-from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Weights
+from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, draw_availability
 from ifmmin.model.encoders import HIDDEN, Encodings, SpecificityEncoders, encode_set
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
@@ -91,18 +91,18 @@ class MMINWithoutCycle(Network):
         batch: Batch,
         available: Tensor,
         teacher: Encodings,
-        parameters: MMINWithoutCycleHyperparameters,
+        hyperparameters: MMINWithoutCycleHyperparameters,
         generator: Generator | None = None,
     ) -> Losses:
         """L_cls + 4 L_img; `available` is bool (batch, 3), `teacher` holds stage 1's encodings of the whole set."""
-        return self._losses(batch, available, teacher, parameters, generator)[0]
+        return self._losses(batch, available, teacher, hyperparameters, generator)[0]
 
     def _losses(
         self,
         batch: Batch,
         available: Tensor,
         teacher: Encodings,
-        parameters: MMINWithoutCycleHyperparameters,
+        hyperparameters: MMINWithoutCycleHyperparameters,
         generator: Generator | None,
     ) -> tuple[Losses, Tensor, Tensor]:
         """The losses, with the h and the h' that they are made of."""
@@ -111,7 +111,7 @@ class MMINWithoutCycle(Network):
         classification = F.cross_entropy(logits, batch.labels)
         imagination = F.mse_loss(imagined, teacher[batch.rows].under(~available))
         terms = {"cls": classification, "img": imagination}
-        return Losses(classification + parameters.img_weight * imagination, terms), h, imagined
+        return Losses(classification + hyperparameters.img_weight * imagination, terms), h, imagined
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         encodings = self.encoders.both(batch)
@@ -138,14 +138,14 @@ class MMIN(MMINWithoutCycle):
         batch: Batch,
         available: Tensor,
         teacher: Encodings,
-        parameters: MMINWithoutCycleHyperparameters,
+        hyperparameters: MMINWithoutCycleHyperparameters,
         generator: Generator | None = None,
     ) -> Losses:
         """L_cls + 4 L_img + 2 L_cycle; the cycle's target h is not trained by it."""
-        assert isinstance(parameters, MMINHyperparameters)
-        losses, h, imagined = self._losses(batch, available, teacher, parameters, generator)
+        assert isinstance(hyperparameters, MMINHyperparameters)
+        losses, h, imagined = self._losses(batch, available, teacher, hyperparameters, generator)
         cycle = F.mse_loss(self.cycle(imagined), h.detach())
-        return Losses(losses.total + parameters.cycle_weight * cycle, {**losses.terms, "cycle": cycle})
+        return Losses(losses.total + hyperparameters.cycle_weight * cycle, {**losses.terms, "cycle": cycle})
 
 
 class FullModalityObjective(Objective):
@@ -161,21 +161,20 @@ class ImaginationObjective(Objective):
     """The student starts from stage 1, whose frozen encoders are the teacher; conditions are drawn at every visit."""
 
     network: MMINWithoutCycle
-    settings: MMINWithoutCycleHyperparameters
+    hyperparameters: MMINWithoutCycleHyperparameters
     real: Tensor
     zero: Tensor
 
     def __init__(
         self,
         network: MMINWithoutCycle,
-        settings: MMINWithoutCycleHyperparameters,
+        hyperparameters: MMINWithoutCycleHyperparameters,
         examples: Examples,
-        weights: Weights | None,
+        upstream: Upstream,
     ) -> None:
-        super().__init__(network, settings, examples, weights)
-        assert weights is not None
+        super().__init__(network, hyperparameters, examples, upstream)
         pretrained = FullModalityNetwork(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
-        load_weights(pretrained, weights)
+        load_weights(pretrained, upstream["pretrain"])
         network.encoders.load_state_dict(pretrained.encoders.state_dict())
         teacher = encode_set(pretrained.encoders, examples)
         self.register_buffer("real", teacher.real)
@@ -183,29 +182,36 @@ class ImaginationObjective(Objective):
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         available = draw_availability(batch.labels, generator)
-        return self.network.losses(batch, available, Encodings(self.real, self.zero), self.settings, generator)
+        return self.network.losses(batch, available, Encodings(self.real, self.zero), self.hyperparameters, generator)
 
+
+CLASSIFICATION = {"cls": "classification, $L_{cls}$"}
+LOSSES = {**CLASSIFICATION, "img": "imagination, $L_{img}$"}
 
 PRETRAINING = StageDefinition(
     name="full-modality-pretraining",
     version=3,
-    parameters=FullModalityHyperparameters,
-    network=lambda shape, parameters: FullModalityNetwork(shape, parameters.dropout),
+    hyperparameters=FullModalityHyperparameters,
+    network=lambda shape, hyperparameters: FullModalityNetwork(shape, hyperparameters.dropout),
     objective=FullModalityObjective,
+    stackable=True,
+    losses=CLASSIFICATION,
 )
 
 MMIN_SYSTEM = System(
     name="mmin",
     summary="MMIN: missing features imagined, and the features at hand imagined back from them",
-    recipes={
+    stages={
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="mmin",
             version=3,
-            parameters=MMINHyperparameters,
-            network=lambda shape, parameters: MMIN(shape, parameters.dropout),
+            hyperparameters=MMINHyperparameters,
+            network=lambda shape, hyperparameters: MMIN(shape, hyperparameters.dropout),
             objective=ImaginationObjective,
-            after="pretrain",
+            after=("pretrain",),
+            stackable=True,
+            losses={**LOSSES, "cycle": "cycle, $L_{cycle}$"},
         ),
     },
 )
@@ -213,15 +219,17 @@ MMIN_SYSTEM = System(
 WITHOUT_CYCLE_SYSTEM = System(
     name="mmin-no-cycle",
     summary="MMIN without imagining back",
-    recipes={
+    stages={
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="mmin-no-cycle",
             version=3,
-            parameters=MMINWithoutCycleHyperparameters,
-            network=lambda shape, parameters: MMINWithoutCycle(shape, parameters.dropout),
+            hyperparameters=MMINWithoutCycleHyperparameters,
+            network=lambda shape, hyperparameters: MMINWithoutCycle(shape, hyperparameters.dropout),
             objective=ImaginationObjective,
-            after="pretrain",
+            after=("pretrain",),
+            stackable=True,
+            losses=LOSSES,
         ),
     },
 )

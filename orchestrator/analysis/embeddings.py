@@ -1,4 +1,4 @@
-"""The invariant features of an IF-MMIN system in the plane, as the seed paper pictures them."""
+"""The features that a system embeds, in the plane; for IF-MMIN the invariant ones, as its paper pictures them."""
 
 import numpy as np
 import pandas as pd
@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
 from ifmmin.data.batches import Examples
-from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
-from ifmmin.model.definition import Network, Shape
+from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.model.definition import Network, Shape, StageDefinition
 from ifmmin.model.run import stage_generator
-from ifmmin.model.systems import DEFINITIONS
-from ifmmin.model.systems.if_mmin import IFMMIN, InvariancePretraining
+from ifmmin.model.systems import SYSTEMS
 from ifmmin.model.training import trained_network
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.plan import Run
@@ -21,14 +20,14 @@ FULL = Condition.AVT
 
 
 def embed_invariant_features(experiment: Experiment, run: Run) -> pd.DataFrame | None:
-    """t-SNE, in one plane, of H' in the six missing conditions and of H, for up to 100 test utterances of a run.
+    """t-SNE, in one plane, of a system's embedding under all conditions, for up to 100 test utterances of a run.
 
-    Columns: system, fold, seed, condition (`avt` for H), label, x, y. None if the system has no invariance encoder.
+    Columns: system, fold, seed, condition, label, x, y. None if the system has no embedding.
 
     Args:
         run: all of whose stages are in the store.
     """
-    features = _invariant_features(experiment, run)
+    features = _features(experiment, run)
     if features is None:
         return None
     stacked, labels = features
@@ -40,7 +39,7 @@ def embed_invariant_features(experiment: Experiment, run: Run) -> pd.DataFrame |
             "system": run.system,
             "fold": run.fold,
             "seed": run.seed,
-            "condition": np.repeat([*MISSING_CONDITIONS, FULL], count).tolist(),
+            "condition": np.repeat(ALL_CONDITIONS, count).tolist(),
             "label": np.tile(labels, len(stacked)),
             "x": plane[:, 0],
             "y": plane[:, 1],
@@ -49,26 +48,20 @@ def embed_invariant_features(experiment: Experiment, run: Run) -> pd.DataFrame |
 
 
 @torch.no_grad()
-def _invariant_features(experiment: Experiment, run: Run) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-    """H' by condition with H last, (7, utterances, 3 x hidden), and the labels."""
-    last = experiment.plan.stages[list(run.stages.values())[-2]]
-    if DEFINITIONS[last.recipe].conditions or not last.upstream:
+def _features(experiment: Experiment, run: Run) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """What the system of a run embeds, (conditions, utterances, features), and the labels."""
+    system = SYSTEMS[run.system]
+    if system.embedding is None:
         return None
-    student, teacher = (_network(experiment, key) for key in (last.key, last.upstream[0]))
-    if not isinstance(student, IFMMIN) or not isinstance(teacher, InvariancePretraining):
-        return None
+    networks = {stage: _network(experiment, run, stage, definition) for stage, definition in system.stages.items()}
     test = Examples(experiment.corpus, run.fold, "test")
     drawn = torch.randperm(len(test), generator=stage_generator(run.seed, run.fold, "report", "utterances"))
     batch = test.batch(drawn[:UTTERANCES].sort().values)
-    features = torch.cat(
-        [student.invariant_features(batch, MISSING_CONDITIONS), teacher.invariant_features(batch, (FULL,))]
-    )
-    return features.numpy(), batch.labels.numpy()
+    return system.embedding(networks, batch).numpy(), batch.labels.numpy()
 
 
-def _network(experiment: Experiment, key: str) -> Network:
-    stage = experiment.plan.stages[key]
-    recipe = DEFINITIONS[stage.recipe]
-    return trained_network(
-        recipe, recipe.settings(stage.parameters), Shape.of(experiment.corpus), [experiment.store.read_weights(key)]
-    )
+def _network(experiment: Experiment, run: Run, stage: str, definition: StageDefinition) -> Network:
+    keys = [run.stages[name] for name in definition.stage_names(stage)]
+    hyperparameters = definition.make_hyperparameters(experiment.plan.stages[keys[0]].hyperparameters)
+    weights = [experiment.store.read_weights(key) for key in keys]
+    return trained_network(definition, hyperparameters, Shape.of(experiment.corpus), weights)

@@ -205,13 +205,13 @@ def _configure(
     storage: str | None,
     trials: int | None = None,
 ) -> "Configuration":
-    from ifmmin.orchestrator.planning.configuration import load_configuration, parse_settings
+    from ifmmin.orchestrator.planning.configuration import load_configuration, parse_hyperparameters
 
     overrides: dict[str, Any] = {"corpus": corpus, "folds": folds, "seeds": seeds, "name": name, "storage": storage}
     if systems is not None:
         overrides["systems"] = _words(systems)
     if settings:
-        overrides["parameters"] = parse_settings(settings)
+        overrides["hyperparameters"] = parse_hyperparameters(settings)
     if workers is not None:
         overrides["compute"] = {"workers": workers}
     if trials is not None:

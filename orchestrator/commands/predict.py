@@ -71,14 +71,14 @@ def trained_runs(experiment: Experiment, runs: Iterable[Run]) -> Iterator[Traine
         yield TrainedRun(
             fold=run.fold,
             seed=run.seed,
-            recipe=stage.recipe,
-            parameters=stage.parameters,
+            recipe=stage.definition,
+            parameters=stage.hyperparameters,
             precision=stage.precision,
             classes=corpus.classes,
             dimensions=corpus.dimensions,
             lengths={m: int(np.median(corpus.sequences[m].lengths[train])) for m in MODALITIES},
             statistics={m: training_statistics(corpus, run.fold, m) for m in corpus.standardised},
-            weights=[experiment.store.read_weights(key) for key in stage.upstream],
+            weights=[experiment.store.read_weights(key) for key in stage.upstream.values()],
         )
 
 

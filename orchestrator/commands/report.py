@@ -111,10 +111,9 @@ def show_plan(configuration: Configuration, as_json: bool) -> None:
     seconds = None if total is None else total / (configuration.compute.workers or os.cpu_count() or 1)
     rows = _plan_rows(plan, completed, {stage.key for stage in to_run})
     if as_json:
-        parameters = {system: dict(values) for system, values in plan.parameters.items()}
-        typer.echo(
-            json.dumps({"stages": rows, "parameters": parameters, "to_run": len(to_run), "seconds": seconds}, indent=2)
-        )
+        hyperparameters = {system: dict(values) for system, values in plan.hyperparameters.items()}
+        content = {"stages": rows, "hyperparameters": hyperparameters, "to_run": len(to_run), "seconds": seconds}
+        typer.echo(json.dumps(content, indent=2))
         return
     console = Console()
     shown = Table(
@@ -164,8 +163,8 @@ def show_systems(as_json: bool) -> None:
     rows = [
         {"system": system.name, "stage": stage, "parameter": item.name, "default": item.default, **item.metadata}
         for system in SYSTEMS.values()
-        for stage, recipe in system.recipes.items()
-        for item in fields(recipe.parameters)
+        for stage, definition in system.stages.items()
+        for item in fields(definition.hyperparameters)
     ]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

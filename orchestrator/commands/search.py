@@ -103,7 +103,7 @@ def _question(record: SearchRecord) -> tuple[object, ...]:
     """What a search asks; two searches that ask the same may differ in trials and workers."""
     configuration = record.configuration
     search = search_of(configuration)
-    asked = configuration.model_dump(include={"systems", "folds", "seeds", "parameters"})
+    asked = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters"})
     return record.fingerprint, asked, search.space, configuration.compute.precision
 
 

@@ -20,15 +20,15 @@ class Pace:
 
     def add(self, stage: Stage, seconds: float, epochs: int | None = None) -> None:
         """Learn from a whole stage, or from some epochs of one."""
-        self._seconds[stage.action, stage.recipe] += seconds
-        self._units[stage.action, stage.recipe] += epochs or stage.epochs or 1
+        self._seconds[stage.action, stage.definition] += seconds
+        self._units[stage.action, stage.definition] += epochs or stage.epochs or 1
 
     def expected(self, stage: Stage) -> float | None:
         """Seconds a stage should take on one worker, or None where nothing like it was seen."""
-        units = self._units[stage.action, stage.recipe]
+        units = self._units[stage.action, stage.definition]
         if not units:
             return self._earlier.expected(stage) if self._earlier else None
-        return self._seconds[stage.action, stage.recipe] / units * (stage.epochs or 1)
+        return self._seconds[stage.action, stage.definition] / units * (stage.epochs or 1)
 
     def total(self, stages: Iterable[Stage]) -> float | None:
         """Seconds these stages should take one after the other; evaluations not seen yet count as nothing."""
@@ -44,12 +44,12 @@ class Pace:
 def earlier_pace(plan: Plan, store: Store) -> Pace:
     """The pace of earlier stages in the store, on any corpus; those of this plan's corpus alone where there are any."""
     fingerprints = {stage.corpus for stage in plan.stages.values()}
-    kinds = {(stage.action, stage.recipe) for stage in plan.stages.values()}
+    kinds = {(stage.action, stage.definition) for stage in plan.stages.values()}
     same, other = Pace(), Pace()
     for key in store.stage_keys():
         record = store.read_record(key)
-        stage = Stage(**record["stage"])
-        if (stage.action, stage.recipe) in kinds:
+        stage = Stage.recorded(record["stage"])
+        if (stage.action, stage.definition) in kinds:
             (same if stage.corpus in fingerprints else other).add(stage, record["seconds"])
     return Pace(same if same.total(plan.stages.values()) is not None else other)
 

@@ -12,9 +12,9 @@ import torch
 from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import Corpus
-from ifmmin.model.checkpoint import Checkpoints, Epoch
-from ifmmin.model.definition import Shape, Weights
+from ifmmin.model.definition import Shape, Upstream, Weights
 from ifmmin.model.evaluation import predict
+from ifmmin.model.history import Checkpoints, Epoch
 from ifmmin.model.protocols import PROTOCOLS, run_protocol
 from ifmmin.model.run import DivergedError, Start, Trained, autocast
 from ifmmin.model.systems import DEFINITIONS
@@ -39,10 +39,10 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Task:
-    """A stage that trains, with the weights of its upstream stages; for the other two see `model.run.Start`."""
+    """A stage that trains, with the weights of its upstream stages by name; see `model.run.Start`."""
 
     stage: Stage
-    upstream: Sequence[Weights]
+    upstream: Upstream
     on_epoch: Callable[[Epoch], None] = lambda _: None
     checkpoints: Checkpoints | None = None
 
@@ -50,13 +50,13 @@ class Task:
 def execute(
     stage: Stage,
     corpus: Corpus,
-    upstream: Sequence[Weights],
+    upstream: Upstream,
     *,
     device: str = "cpu",
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
 ) -> StageResult:
-    """Compute a stage from its corpus and the weights of its upstream stages. On a CPU it uses one thread.
+    """Compute a stage from its corpus and the weights of its upstream stages by name. On a CPU it uses one thread.
 
     Args:
         on_epoch, checkpoints: of a stage that trains.
@@ -92,15 +92,12 @@ def execute_together(tasks: Sequence[Task], corpus: Corpus, *, device: str = "cp
 
 def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained | DivergedError]:
     stage = tasks[0].stage
-    recipe = DEFINITIONS[stage.recipe]
+    definition = DEFINITIONS[stage.definition]
     return train_together(
-        recipe,
-        recipe.settings(stage.parameters),
+        definition,
+        definition.make_hyperparameters(stage.hyperparameters),
         corpus,
-        [
-            Start(task.stage.fold, task.stage.seed, next(iter(task.upstream), None), task.on_epoch, task.checkpoints)
-            for task in tasks
-        ],
+        [Start(task.stage.fold, task.stage.seed, task.upstream, task.on_epoch, task.checkpoints) for task in tasks],
         condition=stage.condition,
         device=device,
         precision=stage.precision,
@@ -123,12 +120,13 @@ def _result(trained: Trained, seconds: float) -> StageResult:
     return StageResult(trained.weights, {"history": pa.Table.from_pylist(rows)}, seconds)
 
 
-def _evaluate(stage: Stage, corpus: Corpus, upstream: Sequence[Weights], device: str) -> StageResult:
+def _evaluate(stage: Stage, corpus: Corpus, upstream: Upstream, device: str) -> StageResult:
     if device == "cpu":
         torch.set_num_threads(1)
     started = time.perf_counter()
-    recipe = DEFINITIONS[stage.recipe]
-    network = trained_network(recipe, recipe.settings(stage.parameters), Shape.of(corpus), upstream, device)
+    definition = DEFINITIONS[stage.definition]
+    hyperparameters = definition.make_hyperparameters(stage.hyperparameters)
+    network = trained_network(definition, hyperparameters, Shape.of(corpus), list(upstream.values()), device)
     test = Examples(corpus, stage.fold, "test", device)
     with autocast(device, stage.precision):
         if stage.protocol:

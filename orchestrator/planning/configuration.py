@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,6 +40,18 @@ def parse_numbers(value: object) -> object:
             raise ValueError(f"'{part.strip()}' is no range from a smaller to a larger number")
         numbers.extend(range(first, last + 1))
     return numbers
+
+
+def parse_value(value: Any) -> Any:
+    """A hyperparameter's value from text: an int, a float, true or false, or else a word."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(value)
+    return value
 
 
 def _parse_folds(value: object) -> object:
@@ -129,14 +142,19 @@ class Configuration(_Frozen):
     seeds: Annotated[Seeds, BeforeValidator(parse_numbers), AfterValidator(_without_repeats)] = Field(
         (0,), description="one run of every fold for each"
     )
-    parameters: dict[str, int | float] = Field(
+    hyperparameters: dict[str, Annotated[int | float | bool | str, BeforeValidator(parse_value)]] = Field(
         default_factory=dict,
-        description="hyperparameters that differ from a system's own: lambda2, train.epochs, if-mmin.train.epochs",
+        description="those that differ from a system's defaults: lambda2, train.epochs, if-mmin.train.epochs",
     )
     search: Search | None = Field(None, description="what `ifmmin search` looks for; by default lambda2 and K")
     best_of: str | None = Field(None, description="the search whose best setting this is; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
     storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, values: Any) -> Any:
+        return _with_todays_words(values) if isinstance(values, dict) else values
 
 
 def load_configuration(source: str, overrides: Mapping[str, Any]) -> Configuration:
@@ -144,12 +162,12 @@ def load_configuration(source: str, overrides: Mapping[str, Any]) -> Configurati
 
     Args:
         source: `demo`, `paper`, or the path of a YAML file.
-        overrides: top-level keys; `parameters` and `compute` are merged key by key, the others replaced.
+        overrides: top-level keys; `hyperparameters` and `compute` are merged key by key, the others replaced.
 
     Raises:
         ConfigurationError: the file is missing or no YAML, or a key or value is not understood.
     """
-    values = _read(source)
+    values, overrides = _with_todays_words(_read(source)), _with_todays_words(overrides)
     for key, value in overrides.items():
         merged = {**values.get(key, {}), **value} if isinstance(value, Mapping) else value
         values[key] = merged
@@ -159,22 +177,21 @@ def load_configuration(source: str, overrides: Mapping[str, Any]) -> Configurati
         raise ConfigurationError(_sentence(source, error)) from None
 
 
-def parse_settings(settings: list[str]) -> dict[str, int | float]:
+def parse_hyperparameters(settings: list[str]) -> dict[str, int | float | bool | str]:
     """Hyperparameters from the command line's `--set key=value`.
 
-    >>> parse_settings(["lambda2=50", "train.learning_rate=1e-3"])
-    {'lambda2': 50, 'train.learning_rate': 0.001}
+    >>> parse_hyperparameters(["lambda2=50", "train.learning_rate=1e-3", "pooling=mean", "bidirectional=true"])
+    {'lambda2': 50, 'train.learning_rate': 0.001, 'pooling': 'mean', 'bidirectional': True}
 
     Raises:
         ConfigurationError: one is not of that form.
     """
-    values: dict[str, int | float] = {}
+    values: dict[str, int | float | bool | str] = {}
     for setting in settings:
-        key, _, text = setting.partition("=")
-        try:
-            values[key.strip()] = int(text) if re.fullmatch(r"\s*[+-]?\d+\s*", text) else float(text)
-        except ValueError:
-            raise ConfigurationError(f"--set {setting}: write key=number, such as --set lambda2=50.") from None
+        key, _, text = (part.strip() for part in setting.partition("="))
+        if not key or not text:
+            raise ConfigurationError(f"--set {setting}: write key=value, such as --set lambda2=50.")
+        values[key] = parse_value(text)
     return values
 
 
@@ -199,6 +216,11 @@ def _read(source: str) -> dict[str, Any]:
     return values
 
 
+def _with_todays_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`hyperparameters` where an older file has `parameters`."""
+    return {"hyperparameters" if key == "parameters" else key: value for key, value in values.items()}
+
+
 def _sentence(source: str, error: ValidationError) -> str:
     """One of pydantic's findings, for people: an unknown key first, which may be why another is missing."""
     finding = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
@@ -214,4 +236,4 @@ def _sentence(source: str, error: ValidationError) -> str:
     return f"{source}: {key} cannot be {finding['input']!r}: {reason[:1].lower()}{reason[1:]}."
 
 
-_UNION_BRANCHES = {"int", "float", "literal['all']", "tuple[constrained-int, ...]"}
+_UNION_BRANCHES = {"int", "float", "bool", "str", "literal['all']", "tuple[constrained-int, ...]"}

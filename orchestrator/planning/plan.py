@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError, nearest
 from ifmmin.model.definition import System
 from ifmmin.model.evaluation import EVALUATION_VERSION
-from ifmmin.model.hyperparameters import TrainingHyperparameters
+from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters, hyperparameters_of
 from ifmmin.model.protocols import PROTOCOL_VERSION, PROTOCOLS
 from ifmmin.model.systems import SYSTEMS
 
@@ -37,39 +37,51 @@ class Stage:
     Attributes:
         key: hash of all the other attributes but `name`; the same wherever the same result is asked for.
         name: what the stage is called within its run: pretrain, train, evaluate.
-        action: whether the network of the recipe is trained or evaluated.
-        recipe: which network and losses, see `model.systems.DEFINITIONS`.
+        action: whether the network of the definition is trained or evaluated.
+        definition: which network and losses, see `model.systems.DEFINITIONS`.
         version: of the code that the result comes from.
         corpus: fingerprint.
-        parameters: hyperparameters it reads.
-        upstream: keys of the stages whose results it needs; for an evaluation, every network that it evaluates.
-        condition: whose network is trained, where the recipe has one for each condition.
+        hyperparameters: those it reads.
+        upstream: keys of the stages whose weights it needs, by their names within the run; for an evaluation, every
+            network that it evaluates.
+        condition: whose network is trained, where the definition has one for each condition.
         protocol: under which an evaluation is made, see `model.protocols.PROTOCOLS`; none for the fixed conditions.
     """
 
     key: str
     name: str
     action: Literal["train", "evaluate"]
-    recipe: str
+    definition: str
     version: int
     corpus: str
     fold: int
     seed: int
     precision: Literal["float32", "bfloat16"]
-    parameters: Mapping[str, int | float]
-    upstream: tuple[str, ...]
+    hyperparameters: Mapping[str, HyperparameterValue]
+    upstream: Mapping[str, str]
     condition: Condition | None = None
     protocol: str | None = None
 
     def alike(self, other: "Stage") -> bool:
         """Whether the two differ in fold and seed alone."""
-        what = (self.action, self.recipe, self.condition, self.precision, self.corpus, self.parameters)
-        return what == (other.action, other.recipe, other.condition, other.precision, other.corpus, other.parameters)
+        differing = {"key", "name", "fold", "seed", "upstream"}
+        return all(value == getattr(other, name) for name, value in vars(self).items() if name not in differing)
+
+    @classmethod
+    def recorded(cls, content: Mapping[str, Any]) -> "Stage":
+        """A stage as a store keeps it, in the words of today or of the first stores."""
+        read = dict(content)
+        for word, first in _FIRST_WORDS.items():
+            if first in read:
+                read[word] = read.pop(first)
+        if isinstance(read["upstream"], list):
+            read["upstream"] = {str(number): key for number, key in enumerate(read["upstream"])}
+        return cls(**read)
 
     @property
     def epochs(self) -> int:
         """Epochs that the stage trains; 0 for an evaluation."""
-        return int(self.parameters["epochs"]) if self.action == "train" else 0
+        return int(self.hyperparameters["epochs"]) if self.action == "train" else 0
 
 
 @dataclass(frozen=True)
@@ -92,17 +104,16 @@ class Plan:
     """All runs of an experiment, and their stages by key; a stage stands after those it depends on, and once.
 
     Attributes:
-        parameters: for each system its hyperparameters, named as settings name them: `lambda2` where one stage has it,
-            `train.epochs` where several do.
+        hyperparameters: of each system, by name: `lambda2` where one stage has it, `train.epochs` where several do.
     """
 
     runs: tuple[Run, ...]
     stages: Mapping[str, Stage]
-    parameters: Mapping[str, Mapping[str, int | float]]
+    hyperparameters: Mapping[str, Mapping[str, HyperparameterValue]]
 
     @property
     def systems(self) -> tuple[str, ...]:
-        return tuple(self.parameters)
+        return tuple(self.hyperparameters)
 
     @cached_property
     def system_of(self) -> Mapping[str, str]:
@@ -131,7 +142,7 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
         raise PlanError(
             f"Corpus '{corpus.name}' has no fold {unknown[0]}; its folds are {_ranges(list(corpus.folds))}."
         )
-    resolved = resolve_parameters(systems, configuration.parameters)
+    resolved = resolve_hyperparameters(systems, configuration.hyperparameters)
 
     stages: dict[str, Stage] = {}
     runs = []
@@ -146,51 +157,45 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
     return Plan(tuple(runs), stages, {system: _named(items) for system, items in resolved.items()})
 
 
-def resolve_parameters(
-    systems: list[System], settings: Mapping[str, int | float]
+def resolve_hyperparameters(
+    systems: list[System], asked: Mapping[str, HyperparameterValue]
 ) -> dict[str, dict[str, TrainingHyperparameters]]:
     """Each system's hyperparameters for each of its trained stages.
 
-    A setting applies wherever it fits: `epochs` to every stage that has it, `train.epochs` to that stage of every
-    system, `if-mmin.train.epochs` to one. Of several that fit, the most particular one counts.
+    A name applies wherever it fits: `epochs` to every stage that has it, `train.epochs` to that stage of every system,
+    `if-mmin.train.epochs` to one. Of several that fit, the most particular one counts.
 
     Raises:
-        PlanError: a setting fits nowhere, or its value is not possible.
+        PlanError: a name fits nowhere, or its value is not possible.
     """
     used: set[str] = set()
     resolved: dict[str, dict[str, TrainingHyperparameters]] = {}
     for system in systems:
         resolved[system.name] = {}
-        for stage, recipe in system.recipes.items():
+        for stage, definition in system.stages.items():
             values = {}
-            for item in fields(recipe.parameters):
-                names = (
-                    item.name,
-                    f"{stage}.{item.name}",
-                    f"{system.name}.{item.name}",
-                    f"{system.name}.{stage}.{item.name}",
-                )
-                for name in names:
-                    if name in settings:
+            for item in hyperparameters_of(definition.hyperparameters):
+                for prefix in ("", f"{stage}.", f"{system.name}.", f"{system.name}.{stage}."):
+                    if (name := prefix + item.name) in asked:
                         used.add(name)
-                        values[item.name] = _as_type(name, settings[name], item.type)
+                        values[item.name] = asked[name]
             try:
-                resolved[system.name][stage] = recipe.settings(values)
+                resolved[system.name][stage] = definition.make_hyperparameters(values)
             except UserError as error:
                 raise PlanError(f"{system.name}, {stage}: {error}") from None
-    for name in settings:
+    for name in asked:
         if name not in used:
-            known = sorted({item.name for s in systems for r in s.recipes.values() for item in fields(r.parameters)})
-            raise PlanError(f"No chosen system has a hyperparameter '{name}'; {nearest(name, known)}")
+            known = {h.name for s in systems for d in s.stages.values() for h in hyperparameters_of(d.hyperparameters)}
+            raise PlanError(f"No chosen system has a hyperparameter '{name}'; {nearest(name, sorted(known))}")
     return resolved
 
 
-def _named(stages: Mapping[str, TrainingHyperparameters]) -> dict[str, int | float]:
-    owners = Counter(name for parameters in stages.values() for name in asdict(parameters))
+def _named(stages: Mapping[str, TrainingHyperparameters]) -> dict[str, HyperparameterValue]:
+    owners = Counter(name for hyperparameters in stages.values() for name in asdict(hyperparameters))
     return {
         name if owners[name] == 1 else f"{stage}.{name}": value
-        for stage, parameters in stages.items()
-        for name, value in asdict(parameters).items()
+        for stage, hyperparameters in stages.items()
+        for name, value in asdict(hyperparameters).items()
     }
 
 
@@ -200,61 +205,59 @@ def _find_system(name: str) -> System:
     return SYSTEMS[name]
 
 
-def _as_type(name: str, value: int | float, kind: Any) -> int | float:
-    if kind is int:
-        if value != int(value):
-            raise PlanError(f"{name} must be a whole number, not {value}.")
-        return int(value)
-    return float(value)
-
-
 def _stages_of(
     system: System,
-    parameters: Mapping[str, TrainingHyperparameters],
+    hyperparameters: Mapping[str, TrainingHyperparameters],
     corpus: Corpus,
     fold: int,
     seed: int,
     precision: Literal["float32", "bfloat16"],
 ) -> Iterator[Stage]:
-    keys: dict[str, tuple[str, ...]] = {}
+    keys: dict[str, dict[str, str]] = {}
 
     def stage(
         name: str,
         action: Literal["train", "evaluate"],
         owner: str,
         version: int,
-        upstream: tuple[str, ...],
+        upstream: Mapping[str, str],
         condition: Condition | None = None,
     ) -> Stage:
         content: dict[str, Any] = {
             "action": action,
-            "recipe": system.recipes[owner].name,
+            "definition": system.stages[owner].name,
             "version": version,
             "corpus": corpus.fingerprint,
             "fold": fold,
             "seed": seed,
             "precision": precision,
-            "parameters": asdict(parameters[owner]),
+            "hyperparameters": asdict(hyperparameters[owner]),
             "upstream": upstream,
             **({"condition": condition} if condition else {}),
         }
         return _stage(name, content)
 
     last = ""
-    for last, recipe in system.recipes.items():
-        upstream = keys[recipe.after] if recipe.after else ()
+    for last, definition in system.stages.items():
+        upstream = {name: key for earlier in definition.after for name, key in keys[earlier].items()}
         own = [
-            stage(f"{last}-{condition}" if condition else last, "train", last, recipe.version, upstream, condition)
-            for condition in recipe.conditions or (None,)
+            stage(f"{last}-{condition}" if condition else last, "train", last, definition.version, upstream, condition)
+            for condition in definition.conditions or (None,)
         ]
-        keys[last] = tuple(item.key for item in own)
+        keys[last] = {item.name: item.key for item in own}
         yield from own
     yield stage("evaluate", "evaluate", last, EVALUATION_VERSION, keys[last])
 
 
 def _stage(name: str, content: Mapping[str, Any]) -> Stage:
-    text = json.dumps({"format": KEY_FORMAT, **content}, sort_keys=True)
+    """A stage with its key: a hash whose words are those of the first stores, which stay readable."""
+    hashed = {_FIRST_WORDS.get(word, word): value for word, value in content.items()}
+    hashed["upstream"] = list(content["upstream"].values())
+    text = json.dumps({"format": KEY_FORMAT, **hashed}, sort_keys=True)
     return Stage(key=hashlib.sha256(text.encode()).hexdigest()[:24], name=name, **content)
+
+
+_FIRST_WORDS = {"definition": "recipe", "hyperparameters": "parameters"}
 
 
 def protocol_plan(plan: Plan, runs: Iterable[Run], protocols: Sequence[str]) -> Plan:
@@ -276,7 +279,7 @@ def protocol_plan(plan: Plan, runs: Iterable[Run], protocols: Sequence[str]) -> 
         own = [_stage(name, {**same, "version": PROTOCOL_VERSION, "protocol": name}) for name in protocols]
         stages.update((stage.key, stage) for stage in own)
         evaluated.append(Run(run.system, run.fold, run.seed, {stage.name: stage.key for stage in own}))
-    return Plan(tuple(evaluated), stages, plan.parameters)
+    return Plan(tuple(evaluated), stages, plan.hyperparameters)
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -291,5 +294,5 @@ def stages_to_run(plan: Plan, completed: set[str]) -> list[Stage]:
     needed: set[str] = set()
     for stage in reversed(list(plan.stages.values())):
         if stage.key not in completed and (stage.action == "evaluate" or stage.key in needed):
-            needed |= {stage.key, *stage.upstream}
+            needed |= {stage.key, *stage.upstream.values()}
     return [stage for stage in plan.stages.values() if stage.key in needed - completed]

@@ -81,7 +81,7 @@ def search_files(record: SearchRecord) -> dict[str, bytes]:
             "corpus": record.configuration.corpus,
             "systems": list(record.configuration.systems),
             "seeds": list(record.configuration.seeds),
-            "parameters": {**record.configuration.parameters, **record.best.settings},
+            "hyperparameters": {**record.configuration.hyperparameters, **record.best.settings},
         }
         files["best.yaml"] = yaml.safe_dump(content, sort_keys=False).encode()
     return files

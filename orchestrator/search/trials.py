@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError, nearest
+from ifmmin.model.hyperparameters import HyperparameterValue
 from ifmmin.model.systems import SYSTEMS
 from ifmmin.orchestrator.planning.configuration import Configuration, Range, Search
 from ifmmin.orchestrator.planning.plan import Plan, PlanError, Run, Stage, make_plan
@@ -99,7 +100,11 @@ def check_space(configuration: Configuration, corpus: Corpus) -> dict[str, tuple
         raise SearchError(f"A search is for one system; name one of {', '.join(configuration.systems)} with --systems.")
     make_plan(configuration, corpus)
     (system,) = configuration.systems
-    types = {item.name: item.type for recipe in SYSTEMS[system].recipes.values() for item in fields(recipe.parameters)}
+    types = {
+        item.name: item.type
+        for definition in SYSTEMS[system].stages.values()
+        for item in fields(definition.hyperparameters)
+    }
     space: dict[str, tuple[Range, type]] = {}
     for name, bounds in search_of(configuration).space.items():
         kind = types.get(name.rpartition(".")[2])
@@ -121,20 +126,20 @@ def first_settings(configuration: Configuration, corpus: Corpus) -> Settings | N
 
     None where they lie outside the ranges.
     """
-    (parameters,) = make_plan(configuration, corpus).parameters.values()
-    settings = {}
+    (parameters,) = make_plan(configuration, corpus).hyperparameters.values()
+    settings: dict[str, int | float] = {}
     for name, bounds in search_of(configuration).space.items():
         own = name.rpartition(".")[2]
         value = parameters.get(name, next(v for key, v in parameters.items() if key.rpartition(".")[2] == own))
-        if not bounds.low <= value <= bounds.high:
+        if isinstance(value, str) or not bounds.low <= value <= bounds.high:
             return None
         settings[name] = value
     return settings
 
 
-def with_settings(configuration: Configuration, settings: Settings) -> Configuration:
+def with_settings(configuration: Configuration, settings: Mapping[str, HyperparameterValue]) -> Configuration:
     """The configuration with these hyperparameters."""
-    return configuration.model_copy(update={"parameters": {**configuration.parameters, **settings}})
+    return configuration.model_copy(update={"hyperparameters": {**configuration.hyperparameters, **settings}})
 
 
 def fold_order(plan: Plan) -> list[int]:
@@ -195,7 +200,7 @@ def take_best(configuration: Configuration, name: str) -> Configuration:
     record = SearchRecord.from_json(content, configuration.storage)
     if record.best is None:
         raise SearchError(f"No trial of search '{name}' has visited all folds yet; continue it with --resume.")
-    settings = {**record.configuration.parameters, **record.best.settings}
+    settings = {**record.configuration.hyperparameters, **record.best.settings}
     changes = {"name": f"{configuration.name}-best-of-{name}", "systems": record.configuration.systems, "best_of": name}
     return with_settings(configuration, settings).model_copy(update=changes)
 

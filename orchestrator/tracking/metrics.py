@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ifmmin.data.corpus import Corpus
+from ifmmin.model.hyperparameters import HyperparameterValue
 from ifmmin.orchestrator.analysis.scores import AVERAGE
 from ifmmin.orchestrator.planning.configuration import Configuration
 from ifmmin.orchestrator.planning.plan import Plan, Stage, make_plan
@@ -40,7 +41,7 @@ def describe_parameters(configuration: Configuration, plan: Plan, corpus: Corpus
 
 def describe_settings(configuration: Configuration, plan: Plan, corpus: Corpus, system: str) -> dict[str, str]:
     """The hyperparameters of a system that are not its own; named without stage where all stages have the same."""
-    own = _hyper_parameters(make_plan(configuration.model_copy(update={"parameters": {}}), corpus), system)
+    own = _hyper_parameters(make_plan(configuration.model_copy(update={"hyperparameters": {}}), corpus), system)
     actual = _hyper_parameters(plan, system)
     variants: defaultdict[str, set[str]] = defaultdict(set)
     for name, value in actual.items():
@@ -123,17 +124,19 @@ def _curves(history: pd.DataFrame, columns: tuple[str, ...], times_ms: pd.Series
 
 
 def _kind(stage: Stage) -> str:
-    return stage.recipe if stage.action == "train" else stage.action
+    return stage.definition if stage.action == "train" else stage.action
 
 
 def _hyper_parameters(plan: Plan, system: str) -> dict[str, str]:
-    return {name: write_number(value) for name, value in plan.parameters[system].items()}
+    return {name: write_number(value) for name, value in plan.hyperparameters[system].items()}
 
 
 def _without_stage(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def write_number(value: float) -> str:
+def write_number(value: HyperparameterValue) -> str:
     """100.0 is written as 100, which is how it is set and searched for."""
+    if isinstance(value, bool | str):
+        return str(value).lower() if isinstance(value, bool) else value
     return str(int(value)) if value == int(value) else repr(value)

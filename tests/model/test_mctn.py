@@ -126,7 +126,7 @@ def test_with_nothing_missing_there_is_nothing_to_translate() -> None:
 
 def test_a_free_translation_of_unseen_utterances_comes_nearer_than_the_mean() -> None:
     corpus = make_corpus(utterances=96)
-    recipe = SYSTEM.recipes["train"]
+    recipe = SYSTEM.stages["train"]
     parameters = MCTNHyperparameters(steps=STEPS, epochs=25, batch_size=16, learning_rate=5e-3)
     trained = train(recipe, parameters, corpus, fold=1, seed=0, condition=Condition.AT)
     network = recipe.network(Shape(DIMENSIONS, 3, Condition.AT), parameters)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from ifmmin.data.corpus import Corpus, Fold, Sequences
-from ifmmin.model.checkpoint import Checkpoint
 from ifmmin.model.definition import System, Weights
+from ifmmin.model.history import Checkpoint
 from ifmmin.model.run import DivergedError, Start, Trained, TrainingRun
 from ifmmin.model.stacking.stack import Stack
 from ifmmin.model.systems import SYSTEMS
@@ -55,7 +55,7 @@ def largest_difference(first: Weights, second: Weights) -> float:
 def test_each_of_several_runs_comes_to_what_it_comes_to_alone(system: System) -> None:
     corpus = uneven(np.float64)
     upstream: dict[str, list[Weights | None]] = {"": [None] * len(RUNS)}
-    for stage, recipe in system.recipes.items():
+    for stage, recipe in system.stages.items():
         parameters = parameters_of(recipe, epochs=2)
         starts = [Start(*run, weights) for run, weights in zip(RUNS, upstream[recipe.after or ""], strict=True)]
         for condition in recipe.conditions[::3] or (None,):

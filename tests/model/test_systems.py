@@ -14,9 +14,9 @@ from scipy import stats
 from ifmmin.data.batches import Batch, Examples
 from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import Corpus, Sequences
-from ifmmin.model.checkpoint import Checkpoint, Epoch
 from ifmmin.model.definition import Network, Shape, StageDefinition, System, Weights
 from ifmmin.model.evaluation import predict
+from ifmmin.model.history import Checkpoint, Epoch
 from ifmmin.model.hyperparameters import TrainingHyperparameters
 from ifmmin.model.run import Start, Trained, TrainingRun
 from ifmmin.model.systems import DEFINITIONS, SYSTEMS
@@ -37,9 +37,9 @@ class TrainedSystem:
 
 def parameters_of(recipe: StageDefinition, **settings: float) -> TrainingHyperparameters:
     """Hyperparameters fit for a tiny corpus."""
-    known = {item.name for item in fields(recipe.parameters)}
+    known = {item.name for item in fields(recipe.hyperparameters)}
     tiny = {"batch_size": 16, "learning_rate": 2e-3, "steps": 8, **settings}
-    return recipe.parameters(**{name: value for name, value in tiny.items() if name in known})  # type: ignore[arg-type]
+    return recipe.hyperparameters(**{name: value for name, value in tiny.items() if name in known})  # type: ignore[arg-type]
 
 
 class BreakingOff:
@@ -75,7 +75,7 @@ def train_system(
     """All stages of a system on the first fold."""
     trained: dict[str, list[Trained]] = {}
     stage = ""
-    for stage, recipe in system.recipes.items():
+    for stage, recipe in system.stages.items():
         upstream = trained[recipe.after][0].weights if recipe.after else None
         trained[stage] = [
             train(
@@ -89,7 +89,7 @@ def train_system(
             )
             for condition in recipe.conditions or (None,)
         ]
-    last, parts = system.recipes[stage], [part for parts in trained.values() for part in parts]
+    last, parts = system.stages[stage], [part for parts in trained.values() for part in parts]
     network = trained_network(
         last, parameters_of(last, **settings), Shape.of(corpus), [part.weights for part in trained[stage]]
     )
@@ -130,7 +130,7 @@ def test_training_that_is_broken_off_goes_on_to_the_same_bits(system: System, br
 
 
 def test_saved_and_loaded_it_predicts_the_same_bits(system: System, briefly: TrainedSystem) -> None:
-    last = list(system.recipes.values())[-1]
+    last = list(system.stages.values())[-1]
     own = briefly.weights[-len(last.conditions or (None,)) :]
     loaded = [safetensors.numpy.load(safetensors.numpy.save(dict(weights))) for weights in own]
     network = trained_network(last, parameters_of(last, epochs=2), Shape.of(CORPUS), loaded)
@@ -191,7 +191,7 @@ def test_labels_permuted_within_training_give_chance(system: System) -> None:
 
 
 def test_every_part_of_a_network_is_clipped_once(system: System) -> None:
-    for recipe in system.recipes.values():
+    for recipe in system.stages.values():
         for condition in recipe.conditions or (None,):
             network = recipe.network(Shape(DIMENSIONS, 3, condition), parameters_of(recipe))
             clipped = [id(parameter) for part in network.sub_networks() for parameter in part.parameters()]
@@ -200,7 +200,7 @@ def test_every_part_of_a_network_is_clipped_once(system: System) -> None:
 
 def test_no_step_depends_on_what_is_in_the_memory_of_a_device(system: System, briefly: TrainedSystem) -> None:
     """On the device "meta" tensors have shapes only: to look at a value, for which one waits for a GPU, is an error."""
-    for recipe in system.recipes.values():
+    for recipe in system.stages.values():
         upstream = briefly.weights[0] if recipe.after else None
         for condition in recipe.conditions or (None,):
             run = TrainingRun(recipe, parameters_of(recipe), CORPUS, Start(1, 0, upstream), condition, "cpu")
@@ -215,7 +215,7 @@ def test_no_step_depends_on_what_is_in_the_memory_of_a_device(system: System, br
 
 def test_a_recipe_has_one_name_and_documented_hyperparameters() -> None:
     for system in SYSTEMS.values():
-        for stage, recipe in system.recipes.items():
+        for stage, recipe in system.stages.items():
             assert DEFINITIONS[recipe.name] is recipe
-            assert recipe.after is None or list(system.recipes).index(recipe.after) < list(system.recipes).index(stage)
-            assert all(item.metadata["meaning"] for item in fields(recipe.parameters))
+            assert recipe.after is None or list(system.stages).index(recipe.after) < list(system.stages).index(stage)
+            assert all(item.metadata["meaning"] for item in fields(recipe.hyperparameters))

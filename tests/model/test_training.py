@@ -15,7 +15,7 @@ from ifmmin.model.systems.if_mmin import SYSTEM, IFMMINHyperparameters, Pretrain
 from ifmmin.model.training import train, trained_network
 from tests.small import make_corpus
 
-PRETRAIN, TRAIN = SYSTEM.recipes["pretrain"], SYSTEM.recipes["train"]
+PRETRAIN, TRAIN = SYSTEM.stages["pretrain"], SYSTEM.stages["train"]
 SHORT = {
     "pretrain": PretrainingHyperparameters(epochs=3, batch_size=5),
     "train": IFMMINHyperparameters(epochs=2, batch_size=5),
@@ -34,8 +34,8 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_global_state(corpus: Cor
     second = pretrained(corpus)
     assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
     assert [e.losses for e in first.history] == [e.losses for e in second.history]
-    third = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, weights=first.weights)
-    fourth = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, weights=second.weights)
+    third = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, upstream={"pretrain": first.weights})
+    fourth = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, upstream={"pretrain": second.weights})
     assert all(np.array_equal(third.weights[name], fourth.weights[name]) for name in third.weights)
 
 
@@ -59,7 +59,7 @@ def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None
     parameters = PretrainingHyperparameters(epochs=20, batch_size=16, learning_rate=2e-3)
     stage1 = train(PRETRAIN, parameters, corpus, fold=1, seed=0)
     parameters = IFMMINHyperparameters(epochs=30, batch_size=16, learning_rate=2e-3)
-    stage2 = train(TRAIN, parameters, corpus, fold=1, seed=0, weights=stage1.weights)
+    stage2 = train(TRAIN, parameters, corpus, fold=1, seed=0, upstream={"pretrain": stage1.weights})
     network = trained_network(TRAIN, parameters, Shape.of(corpus), [stage2.weights])
     test = Examples(corpus, 1, "test")
     correct = predict(network, test, ALL_CONDITIONS).argmax(-1) == test.labels
@@ -93,7 +93,7 @@ def test_training_reads_neither_test_nor_another_set(corpus: Corpus) -> None:
 
 def test_bfloat16_trains_too(corpus: Corpus) -> None:
     stage1 = pretrained(corpus, precision="bfloat16")
-    stage2 = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, weights=stage1.weights, precision="bfloat16")
+    stage2 = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, upstream={"pretrain": stage1.weights}, precision="bfloat16")
     assert all(value.dtype == np.float32 for value in stage2.weights.values())
     assert any(not np.array_equal(stage1.weights[k], v) for k, v in pretrained(corpus).weights.items())
 

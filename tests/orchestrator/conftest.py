@@ -26,7 +26,7 @@ def run_in_this_process(plan: Plan, corpus: Corpus, store: Store) -> None:
     """Run the stages of a plan one after the other, without Ray; those in the store are left out."""
     for stage in plan.stages.values():
         if stage.key not in store.completed([stage.key]):
-            upstream = [store.read_weights(key) for key in stage.upstream]
+            upstream = {name: store.read_weights(key) for name, key in stage.upstream.items()}
             store.write_stage(stage, execute(stage, corpus, upstream))
 
 
@@ -35,7 +35,7 @@ def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """`demo` with two epochs on the three folds of a small corpus, all of it in a store. Tests only read it."""
     location = str(tmp_path_factory.mktemp("finished") / "store")
     write_corpus(make_corpus(), folder_for("small", location))
-    settings = {"corpus": "small", "parameters": {"epochs": 2}, "folds": "1-3", "storage": location}
+    settings = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", "storage": location}
     experiment = Experiment.of(load_configuration("demo", settings))
     experiment.record()
     run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
@@ -57,7 +57,7 @@ def trained(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFa
     """IF-MMIN on three folds, and MCTN, which has a network for each condition, on one."""
     location = tmp_path_factory.mktemp("trained") / "store"
     store = Store(shutil.copytree(finished_experiment.store.location, location))
-    changes = {"systems": ["mctn"], "parameters": {"epochs": 1, "steps": 4}, "folds": "1", "name": "translated"}
+    changes = {"systems": ["mctn"], "hyperparameters": {"epochs": 1, "steps": 4}, "folds": "1", "name": "translated"}
     configuration = load_configuration("demo", {**changes, "corpus": "small", "storage": store.location})
     plan = make_plan(configuration, finished_experiment.corpus)
     run_in_this_process(plan, finished_experiment.corpus, store)

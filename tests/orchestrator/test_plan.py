@@ -32,7 +32,7 @@ def test_a_plan_has_every_stage_of_every_run_after_those_it_depends_on() -> None
     assert len(plan.stages) == 18
     seen: set[str] = set()
     for stage in plan.stages.values():
-        assert set(stage.upstream) <= seen
+        assert set(stage.upstream.values()) <= seen
         seen.add(stage.key)
     for run in plan.runs:
         assert list(run.stages) == ["pretrain", "train", "evaluate"]
@@ -46,8 +46,8 @@ def test_the_same_question_has_the_same_keys() -> None:
 def test_pretraining_depends_on_the_moment_order_and_not_on_lambda2() -> None:
     plain, other_lambda, other_order = (
         plan_of(),
-        plan_of(parameters={"lambda2": 50}),
-        plan_of(parameters={"moment_order": 3}),
+        plan_of(hyperparameters={"lambda2": 50}),
+        plan_of(hyperparameters={"moment_order": 3}),
     )
     assert keys(plain, "pretrain") == keys(other_lambda, "pretrain")
     assert keys(plain, "train").isdisjoint(keys(other_lambda, "train"))
@@ -72,8 +72,8 @@ def test_mctn_has_a_stage_for_each_condition_and_evaluates_them_all() -> None:
     *trained, evaluation = plan.stages.values()
     assert [stage.name for stage in trained] == [f"train-{condition}" for condition in ALL_CONDITIONS]
     assert [stage.condition for stage in trained] == list(ALL_CONDITIONS)
-    assert evaluation.upstream == tuple(stage.key for stage in trained)
-    assert plan.parameters["mctn"]["epochs"] == 20
+    assert evaluation.upstream == {stage.name: stage.key for stage in trained}
+    assert plan.hyperparameters["mctn"]["epochs"] == 20
 
 
 @pytest.mark.parametrize("change", [{"seeds": "1"}, {"compute": {"precision": "bfloat16"}}])
@@ -94,8 +94,8 @@ def test_another_corpus_changes_every_key_but_its_name_does_not() -> None:
 
 
 def test_the_most_particular_setting_counts() -> None:
-    parameters = {"epochs": 3, "train.epochs": 4, "if-mmin.pretrain.epochs": 5}
-    resolved = plan_of(parameters=parameters).parameters["if-mmin"]
+    hyperparameters = {"epochs": 3, "train.epochs": 4, "if-mmin.pretrain.epochs": 5}
+    resolved = plan_of(hyperparameters=hyperparameters).hyperparameters["if-mmin"]
     assert (resolved["pretrain.epochs"], resolved["train.epochs"]) == (5, 4)
     assert (resolved["lambda2"], resolved["moment_order"]) == (100, 5)
 
@@ -105,11 +105,13 @@ def test_the_most_particular_setting_counts() -> None:
     [
         ({"systems": ["if-mmn"]}, "no system 'if-mmn'; did you mean 'if-mmin'"),
         ({"folds": "1-4"}, "no fold 4; its folds are 1 to 3"),
-        ({"parameters": {"lamda2": 5}}, "'lamda2'; did you mean 'lambda"),
-        ({"parameters": {"pretrain.lambda2": 5}}, "pretrain.lambda2"),
-        ({"parameters": {"epochs": 2.5}}, "epochs must be a whole number"),
-        ({"parameters": {"lambda2": -1}}, "lambda2 is -1.0; it must be at least 0"),
-        ({"parameters": {"moment_order": 0}}, "moment_order is 0"),
+        ({"hyperparameters": {"lamda2": 5}}, "'lamda2'; did you mean 'lambda"),
+        ({"hyperparameters": {"pretrain.lambda2": 5}}, "pretrain.lambda2"),
+        ({"hyperparameters": {"epochs": 2.5}}, "epochs must be a whole number"),
+        ({"hyperparameters": {"lambda2": -1}}, "lambda2 is -1.0; it must be at least 0"),
+        ({"hyperparameters": {"moment_order": 0}}, "moment_order is 0"),
+        ({"hyperparameters": {"lambda2": "many"}}, "lambda2 is many; it must be a finite number"),
+        ({"hyperparameters": {"epochs": True}}, "epochs is True; it must be a finite number"),
     ],
 )
 def test_what_cannot_be_planned_is_told_in_one_sentence(overrides: dict[str, object], expected: str) -> None:

@@ -26,7 +26,7 @@ def compared(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathF
     store = Store(shutil.copytree(finished_experiment.store.location, tmp_path_factory.mktemp("compared") / "store"))
     changes = {
         "systems": ["fusion", "if-mmin"],
-        "parameters": {"epochs": 2},
+        "hyperparameters": {"epochs": 2},
         "folds": "1-3",
         "storage": store.location,
     }

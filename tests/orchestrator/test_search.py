@@ -1,8 +1,6 @@
 """Searches: their record, their costs, and whole ones on a small corpus; slow where Ray and Tune are started."""
 
 import json
-import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,14 +34,15 @@ from ifmmin.orchestrator.search.trials import (
 from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.experiments import PARENT, compared_runs
 from ifmmin.orchestrator.tracking.searches import NUMBER, SearchTracker
-from tests.orchestrator.test_command import call, completed, start
+from tests.gate import Gate
+from tests.orchestrator.test_command import call, completed, start, wait_at
 from tests.small import make_corpus
 
 CORPUS = make_corpus()
 
 
 def configure(**changes: object) -> Configuration:
-    return load_configuration("search", {"corpus": "small", "parameters": {"epochs": 2}, **changes})
+    return load_configuration("search", {"corpus": "small", "hyperparameters": {"epochs": 2}, **changes})
 
 
 def trial(lambda2: float, moment_order: int, *means: float, state: str = "completed") -> Trial:
@@ -82,7 +81,7 @@ def test_costs_count_each_stage_once_and_what_was_saved() -> None:
 
 def test_the_first_trial_is_the_papers_setting_where_it_lies_in_the_ranges() -> None:
     assert first_settings(configure(), CORPUS) == {"lambda2": 100, "moment_order": 5}
-    assert first_settings(configure(parameters={"lambda2": 50}), CORPUS) == {"lambda2": 50, "moment_order": 5}
+    assert first_settings(configure(hyperparameters={"lambda2": 50}), CORPUS) == {"lambda2": 50, "moment_order": 5}
     assert first_settings(configure(search={"space": {"lambda2": {"low": 1, "high": 2}}}), CORPUS) is None
     assert first_settings(configure(search={"space": {"train.epochs": {"low": 1, "high": 50}}}), CORPUS) == {
         "train.epochs": 2
@@ -112,7 +111,7 @@ def test_the_best_setting_is_run_under_a_name_that_says_so(tmp_path: Path) -> No
     paper = load_configuration("paper", {"storage": str(tmp_path)})
     taken = take_best(paper, "search")
     assert (taken.name, taken.systems, taken.best_of) == ("paper-best-of-search", ("if-mmin",), "search")
-    assert taken.parameters == {"epochs": 2, "lambda2": 10, "moment_order": 5}
+    assert taken.hyperparameters == {"epochs": 2, "lambda2": 10, "moment_order": 5}
     assert taken.seeds == paper.seeds
     with pytest.raises(SearchError, match="no search 'serch'; did you mean 'search'"):
         take_best(paper, "serch")
@@ -130,7 +129,7 @@ def test_files_hold_the_trials_their_figures_and_a_configuration_that_runs(tmp_p
     assert trials_table(RECORD)["folds"].tolist() == [1, 2, 3, 1, 2, 3, 1, 2, 1]
     (tmp_path / "best.yaml").write_bytes(files["best.yaml"])
     best = load_configuration(str(tmp_path / "best.yaml"), {})
-    assert make_plan(best, CORPUS).parameters["if-mmin"]["lambda2"] == 10
+    assert make_plan(best, CORPUS).hyperparameters["if-mmin"]["lambda2"] == 10
     assert yaml.safe_load(files["best.yaml"])["name"] == "search-best"
 
 
@@ -204,7 +203,7 @@ def test_stages_asked_for_at_once_are_run_once_and_no_test_set_is_read(tmp_path:
 
 @pytest.mark.slow
 def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path) -> None:
-    search = ("search", "search", "--corpus", "small", "--set", "epochs=15", "--trials", "4", "--workers", "2")
+    search = ("search", "search", "--corpus", "small", "--set", "epochs=2", "--trials", "4", "--workers", "2")
 
     def trials() -> list[dict[str, object]]:
         file = folder / "ifmmin-store" / "searches" / "search.json"
@@ -213,18 +212,17 @@ def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path
     before: dict[Path, int] = {}
     known: list[object] = []
     for stages in (2, 5):
-        process = start(folder, *search, *(["--resume"] if stages > 2 else []))
-        deadline = time.monotonic() + 120
-        while len(completed(folder)) < stages:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
+        gate = Gate(folder / f"until-{stages}")
+        process = start(folder, *search, *(["--resume"] if stages > 2 else []), gate=gate)
+        wait_at(gate, folder, process, stages)
+        process.kill()
         process.communicate()
-        time.sleep(2)  # workers that were writing when the driver died
         assert before.items() <= completed(folder).items()
         before = completed(folder)
+        assert len(before) == stages
         assert [item["settings"] for item in trials()][: len(known)] == known
         known = [item["settings"] for item in trials()]
+        assert known
 
     status, _, errors = call(folder, *search)
     assert (status, "continue it with --resume" in errors) == (2, True)

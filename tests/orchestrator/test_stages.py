@@ -16,17 +16,17 @@ CORPUS = replace(make_corpus(), fingerprint="small")
 
 def predictions(run: Run, corpus: Corpus, weights: dict[str, object]) -> pd.DataFrame:
     evaluation = PLAN.stages[run.evaluation]
-    return execute(evaluation, corpus, [weights]).tables["predictions"].to_pandas()  # type: ignore[list-item]
+    return execute(evaluation, corpus, {"train": weights}).tables["predictions"].to_pandas()  # type: ignore[dict-item]
 
 
-PLAN = make_plan(load_configuration("demo", {"folds": "1", "parameters": {"epochs": 2}}), CORPUS)
+PLAN = make_plan(load_configuration("demo", {"folds": "1", "hyperparameters": {"epochs": 2}}), CORPUS)
 
 
 @pytest.fixture(scope="module")
 def trained() -> dict[str, object]:
     (run,) = PLAN.runs
-    pretrain = execute(PLAN.stages[run.stages["pretrain"]], CORPUS, [])
-    return dict(execute(PLAN.stages[run.stages["train"]], CORPUS, [pretrain.weights]).weights)
+    pretrain = execute(PLAN.stages[run.stages["pretrain"]], CORPUS, {})
+    return dict(execute(PLAN.stages[run.stages["train"]], CORPUS, {"pretrain": pretrain.weights}).weights)
 
 
 def test_predictions_have_a_row_for_every_test_utterance_and_condition(trained: dict[str, object]) -> None:

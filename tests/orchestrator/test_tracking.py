@@ -33,7 +33,7 @@ def tracked(client: MlflowClient, finished_experiment: Experiment) -> tuple[Mlfl
 
 def with_changes(experiment: Experiment, **changes: object) -> Experiment:
     """The same experiment with other keys in its configuration, and the plan that follows."""
-    changes = {"corpus": "small", "parameters": {"epochs": 2}, "folds": "1-3", **changes}
+    changes = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", **changes}
     configuration = load_configuration("demo", changes)
     plan = make_plan(configuration, experiment.corpus)
     return replace(experiment, configuration=configuration, plan=plan)
@@ -120,7 +120,7 @@ def test_artifacts_have_tables_predictions_figures_and_the_configuration(
     tables = {"table.md", "table.tex", "table.csv", "times.csv", "scores.csv", "predictions.parquet", "calibration.csv"}
     assert names == figures | tables | {"configuration.yaml", "report.html"}
     assert len(pd.read_parquet(folder / "predictions.parquet")) == len(finished_experiment.corpus) * 7
-    assert yaml.safe_load((folder / "configuration.yaml").read_text())["parameters"] == {"epochs": 2}
+    assert yaml.safe_load((folder / "configuration.yaml").read_text())["hyperparameters"] == {"epochs": 2}
 
 
 def test_finishing_again_writes_nothing(
@@ -155,7 +155,7 @@ def test_an_interrupted_experiment_is_killed_and_an_incomplete_one_failed_until_
 ) -> None:
     store = Store(shutil.copytree(finished_experiment.store.location, tmp_path / "store"))
     configuration = load_configuration(
-        "demo", {"name": "late", "parameters": {"epochs": 2}, "folds": 1, "seeds": "0-1"}
+        "demo", {"name": "late", "hyperparameters": {"epochs": 2}, "folds": 1, "seeds": "0-1"}
     )
     plan = make_plan(configuration, finished_experiment.corpus)
     experiment = Experiment(configuration, finished_experiment.corpus, plan, store)
@@ -179,7 +179,7 @@ def test_other_settings_folds_or_seeds_are_another_parent_with_a_name_that_tells
     client: MlflowClient, finished_experiment: Experiment
 ) -> None:
     first = finished_experiment.plan.runs[0]
-    for changes in ({}, {"folds": "1-2"}, {"seeds": "0,1"}, {"parameters": {"epochs": 2, "constant_epochs": 1}}):
+    for changes in ({}, {"folds": "1-2"}, {"seeds": "0,1"}, {"hyperparameters": {"epochs": 2, "constant_epochs": 1}}):
         Tracker(with_changes(finished_experiment, name="variants", **changes)).record_run(first)
     _, parents = compared_runs("variants")
     assert [client.get_run(parent).info.run_name for parent in parents] == [
