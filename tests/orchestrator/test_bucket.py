@@ -15,8 +15,8 @@ from ifmmin.data.folder import Folder
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.store import Store
 from tests.chaos import bits
+from tests.commandline import RUN, call
 from tests.orchestrator.conftest import run_in_this_process
-from tests.orchestrator.test_command import RUN, call
 from tests.small import make_corpus
 
 BUCKET = "s3://emotions/ifmmin"

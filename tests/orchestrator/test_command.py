@@ -1,53 +1,17 @@
 """The command as people type it, in a fresh folder: slow for the imports and Ray's start of every call."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from ifmmin.__main__ import main
-from tests.gate import PATIENCE_S, Gate, wait_until
+from tests.commandline import RUN, call, completed, start, wait_at
+from tests.gate import PATIENCE_S, Gate
 
 pytestmark = pytest.mark.slow
-
-RUN = ("run", "demo", "--corpus", "small", "--set", "epochs=2", "--workers", "2")
-
-
-def start(folder: Path, *arguments: str, gate: Gate | None = None) -> "subprocess.Popen[str]":
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")} | {"COLUMNS": "100"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "ifmmin", *arguments],
-        cwd=folder,
-        env=environment | (gate.environment if gate else {}),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    process = start(folder, *arguments)
-    output, errors = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, output, errors
-
-
-def completed(folder: Path) -> dict[Path, int]:
-    """When each completed stage was written."""
-    return {file: file.stat().st_mtime_ns for file in (folder / "ifmmin-store" / "stages").glob("*/stage.json")}
-
-
-def wait_at(gate: Gate, folder: Path, process: "subprocess.Popen[str]", stages: int) -> None:
-    """Let a driver's stages through the gate until that many are complete and the next one waits."""
-    gate.admit(stages - len(completed(folder)))
-    wait_until(
-        lambda: process.poll() is not None or (len(completed(folder)) == stages and gate.waiting() > 0),
-        lambda: f"{len(completed(folder))} of {stages} stages are complete, {gate.waiting()} wait",
-    )
-    assert process.poll() is None, process.communicate()
 
 
 def table_of(output: str) -> list[str]:

@@ -34,8 +34,8 @@ from ifmmin.orchestrator.search.trials import (
 from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.experiments import PARENT, compared_runs
 from ifmmin.orchestrator.tracking.searches import NUMBER, SearchTracker
+from tests.commandline import call, completed, start, wait_at
 from tests.gate import Gate
-from tests.orchestrator.test_command import call, completed, start, wait_at
 from tests.small import make_corpus
 
 CORPUS = make_corpus()
