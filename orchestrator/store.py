@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +20,11 @@ import safetensors.numpy
 
 from ifmmin.data.errors import UserError
 from ifmmin.data.folder import Folder, reason
-from ifmmin.model.checkpoint import Checkpoint, Epoch
-from ifmmin.model.definition import Weights
-from ifmmin.orchestrator.execution.stages import StageResult
-from ifmmin.orchestrator.planning.plan import Stage
+from ifmmin.model.history import Checkpoint, Epoch
+from ifmmin.orchestrator.planning.stage import Stage, StageResult
+
+if TYPE_CHECKING:
+    from ifmmin.model.definition import Weights
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -76,7 +77,7 @@ class Store:
         with suppress(OSError):
             self.root.delete(_path(stage.key, CHECKPOINT))
 
-    def read_weights(self, key: str) -> Weights:
+    def read_weights(self, key: str) -> "Weights":
         """Weights of a completed stage.
 
         Raises:

@@ -82,7 +82,7 @@ def slots(compute: Compute) -> int:
     resources = _resources()
     count = int(resources.get("CPU", 1))
     if device_of(compute) == "cuda":
-        count = min(count, int(resources.get("GPU", 0) / compute.gpu_shares.train))
+        count = min(count, int(resources.get("GPU", 0) / compute.gpu_share("train", "train")))
     return max(1, min(count, compute.workers or count))
 
 

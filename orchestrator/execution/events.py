@@ -1,11 +1,11 @@
 """What happens to the stages of an experiment, as values: the scheduler yields them; display, status and tracking take
 them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from ifmmin.model.checkpoint import Epoch
-from ifmmin.orchestrator.planning.plan import Stage
+from ifmmin.model.history import Epoch
+from ifmmin.orchestrator.planning.stage import Stage
 
 FailureKind = Literal["error", "gpu-memory", "lost", "storage"]
 """`error`: the stage raised; `gpu-memory`: too little memory on the GPU; `lost`: its worker or node died more often
@@ -91,3 +91,20 @@ class Consumer(Protocol):
     """Takes every event, on the driver, in order."""
 
     def take(self, event: Event) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """A consumer that keeps what became of the stages, by key."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, StageFailure] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Finished):
+            self.done.append(event.stage.key)
+        elif isinstance(event, Failed):
+            self.failed[event.stage.key] = event.failure
+        elif isinstance(event, Skipped):
+            self.skipped.append(event.stage.key)

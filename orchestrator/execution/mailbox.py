@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 if TYPE_CHECKING:
-    from ifmmin.model.checkpoint import Epoch
+    from ifmmin.model.history import Epoch
 
 Message = tuple[str, "Epoch | None"]
 """Key of a stage, and the epoch that has ended, or None when the stage begins."""

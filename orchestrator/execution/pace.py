@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from ifmmin.orchestrator.planning.plan import Plan, Stage
+from ifmmin.orchestrator.planning.plan import Plan
+from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store
 
 

@@ -12,29 +12,15 @@ import torch
 from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import Corpus
-from ifmmin.model.definition import Shape, Upstream, Weights
+from ifmmin.model.definition import Shape, Upstream
 from ifmmin.model.evaluation import predict
 from ifmmin.model.history import Checkpoints, Epoch
 from ifmmin.model.protocols import PROTOCOLS, run_protocol
 from ifmmin.model.run import DivergedError, Start, Trained, autocast
 from ifmmin.model.systems import DEFINITIONS
-from ifmmin.model.training import train_together, trained_network
-from ifmmin.orchestrator.planning.plan import Stage
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage comes to: weights and history of a trained network, or the predictions of an evaluation.
-
-    Attributes:
-        weights: empty for an evaluation.
-        tables: `history` (a row for each epoch) or `predictions` (a row for each test utterance and condition).
-        seconds: how long it took, an earlier attempt that it went on from included; its share, if it was not alone.
-    """
-
-    weights: Weights
-    tables: dict[str, pa.Table]
-    seconds: float
+from ifmmin.model.stacking.training import train_stacked
+from ifmmin.model.training import train, trained_network
+from ifmmin.orchestrator.planning.stage import Stage, StageResult
 
 
 @dataclass(frozen=True)
@@ -91,17 +77,19 @@ def execute_together(tasks: Sequence[Task], corpus: Corpus, *, device: str = "cp
 
 
 def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained | DivergedError]:
-    stage = tasks[0].stage
-    definition = DEFINITIONS[stage.definition]
-    return train_together(
-        definition,
-        definition.make_hyperparameters(stage.hyperparameters),
-        corpus,
-        [Start(task.stage.fold, task.stage.seed, task.upstream, task.on_epoch, task.checkpoints) for task in tasks],
-        condition=stage.condition,
-        device=device,
-        precision=stage.precision,
-    )
+    stage, definition = tasks[0].stage, DEFINITIONS[tasks[0].stage.definition]
+    hyperparameters = definition.make_hyperparameters(stage.hyperparameters)
+    chosen: dict[str, Any] = {"condition": stage.condition, "device": device, "precision": stage.precision}
+    starts = [Start(own.stage.fold, own.stage.seed, own.upstream, own.on_epoch, own.checkpoints) for own in tasks]
+    if len(starts) > 1 and definition.stackable:
+        return train_stacked(definition, hyperparameters, corpus, starts, **chosen)
+    results: list[Trained | DivergedError] = []
+    for start in starts:
+        try:
+            results.append(train(definition, hyperparameters, corpus, start, **chosen))
+        except DivergedError as error:
+            results.append(error)
+    return results
 
 
 def _result(trained: Trained, seconds: float) -> StageResult:

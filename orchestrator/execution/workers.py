@@ -1,29 +1,35 @@
-"""What Ray's workers do: compute a stage, tell the driver how it goes, keep the result in the store."""
+"""What Ray's workers do: compute stages, report how they go, and write the results to the store.
+
+The driver imports this module, and no PyTorch with it: that is loaded in the workers alone.
+"""
 
 import math
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
-from ray.exceptions import RayTaskError
 
 from ifmmin.data.corpus import Corpus
-from ifmmin.model.checkpoint import Checkpoint
-from ifmmin.model.definition import Weights
+from ifmmin.data.errors import UserError
+from ifmmin.data.folder import FolderError
+from ifmmin.model.history import Checkpoint
 from ifmmin.orchestrator.execution.cluster import device_of, on_this_node
+from ifmmin.orchestrator.execution.events import FailureKind, StageFailure
 from ifmmin.orchestrator.execution.mailbox import Mailbox, report
-from ifmmin.orchestrator.execution.stages import StageResult, Task, execute, execute_together
 from ifmmin.orchestrator.planning.configuration import Compute
-from ifmmin.orchestrator.planning.plan import Stage
-from ifmmin.orchestrator.store import Store
+from ifmmin.orchestrator.planning.stage import Stage
+from ifmmin.orchestrator.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from ifmmin.orchestrator.execution.stages import Task
+    from ifmmin.orchestrator.planning.stage import StageResult
 
 RUN_BYTES = 3 * 2**30
-"""A guess of what a run of IF-MMIN takes of a GPU at IEMOCAP's sizes; if it is too small, `execute_together` copes."""
+"""A guess of the GPU memory that a run of IF-MMIN needs at IEMOCAP's sizes; `execute_together` copes if it is wrong."""
 
 MOST_TOGETHER = 30
 """Runs in one task: the paper's folds and seeds of one system."""
@@ -64,80 +70,97 @@ def context_behind(reference: Any) -> Context:
     return context
 
 
-@dataclass(frozen=True)
-class Failed:
-    """What a stage comes to that fails while others of the same task do not."""
-
-    cause: Exception
-    traceback: str
+SecondsOrFailure = float | StageFailure
+"""How long a stage took, or why it failed."""
 
 
 @ray.remote
-def run_stages(stages: Sequence[Stage], references: Sequence[Any], device: str, *upstream: Any) -> tuple[Any, ...]:
-    """Compute a stage, or as one several that differ in fold and seed alone, and keep what comes of each.
+def run_stages(stages: Sequence[Stage], references: Sequence[Any], device: str) -> list[SecondsOrFailure]:
+    """Compute a stage, or several that differ in fold and seed alone as one, and write the results to the store.
+
+    What is in the store by now, from an attempt that was lost on its way back, is not computed again.
 
     Args:
         references: one, to the context; in a list, where Ray leaves it as it is.
-        upstream: each upstream stage of each stage as its weights, as its key in the store, or None if it failed.
-
-    Returns:
-        The weights of each stage, then how many seconds each took, or why it failed.
-
-    Ray calls this again when a worker or a node was lost, or with it the weights that it returned; what is in the store
-    by then is not computed again.
     """
     context = context_behind(references[0])
-    store, given = context.store, iter(upstream)
+    store = context.store
     complete = store.completed([stage.key for stage in stages])
-    weights: dict[str, Weights | None] = {}
-    outcomes: dict[str, float | Failed] = {}
-    tasks = []
-    for stage in stages:
-        needed = [next(given) for _ in stage.upstream]
-        if stage.key in complete:
-            weights[stage.key] = store.read_weights(stage.key) if stage.action == "train" else {}
-            outcomes[stage.key] = store.read_record(stage.key)["seconds"]
-        elif None in needed:
-            outcomes[stage.key] = Failed(RuntimeError("What it starts from has failed."), "")
-        else:
-            report(context.mailbox, stage.key, None)
-            tasks.append(
-                Task(
-                    stage,
-                    [store.read_weights(item) if isinstance(item, str) else item for item in needed],
-                    partial(report, context.mailbox, stage.key),
-                    StoredCheckpoints(store, stage.key, context.compute.checkpoint_s),
-                )
-            )
-    for task, result in zip(tasks, _compute(tasks, context, device), strict=True):
-        if isinstance(result, Exception):
-            if len(stages) == 1:
-                raise result
-            outcomes[task.stage.key] = Failed(result, "".join(traceback.format_exception(result)))
-        else:
-            store.write_stage(task.stage, result)
-            weights[task.stage.key], outcomes[task.stage.key] = result.weights, result.seconds
-    return *(weights.get(stage.key) for stage in stages), *(outcomes[stage.key] for stage in stages)
+    to_run = [stage for stage in stages if stage.key not in complete]
+    outcomes: dict[str, SecondsOrFailure] = {key: store.read_record(key)["seconds"] for key in complete}
+    for stage in to_run:
+        report(context.mailbox, stage.key, None)
+    try:
+        for stage, result in zip(to_run, _compute(to_run, context, device), strict=True):
+            if isinstance(result, Exception):
+                outcomes[stage.key] = failure_of(result)
+            else:
+                store.write_stage(stage, result)
+                outcomes[stage.key] = result.seconds
+    except Exception as error:
+        failure = failure_of(error)
+        outcomes = {stage.key: outcomes.get(stage.key, failure) for stage in stages}
+    return [outcomes[stage.key] for stage in stages]
 
 
-def _compute(tasks: Sequence[Task], context: Context, device: str) -> Iterator[StageResult | Exception]:
-    if tasks and tasks[0].stage.action == "evaluate":
-        for task in tasks:
-            yield execute(task.stage, context.corpus, task.upstream, device=device)
+def failure_of(error: Exception) -> StageFailure:
+    """What is known of an exception that a stage raised."""
+    from torch import OutOfMemoryError
+
+    kind: FailureKind = "error"
+    if isinstance(error, StoreError | FolderError):
+        kind = "storage"
+    elif isinstance(error, OutOfMemoryError):
+        kind = "gpu-memory"
+    lines = str(error).strip().splitlines()
+    message = lines[0] if lines else "no reason given"
+    reason = message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
+    return StageFailure(reason, "".join(traceback.format_exception(error)), kind)
+
+
+def _compute(stages: Sequence[Stage], context: Context, device: str) -> "Iterator[StageResult | Exception]":
+    from ifmmin.orchestrator.execution.stages import execute, execute_together
+
+    if not stages:
+        return
+    if stages[0].action == "evaluate":
+        for stage in stages:
+            yield execute(stage, context.corpus, _upstream(stage, context.store), device=device)
         return
     fitting = context.compute.runs_per_task or _fitting(device)
-    for first in range(0, len(tasks), fitting):
-        yield from execute_together(tasks[first : first + fitting], context.corpus, device=device)
+    for first in range(0, len(stages), fitting):
+        tasks = [_task(stage, context) for stage in stages[first : first + fitting]]
+        yield from execute_together(tasks, context.corpus, device=device)
+
+
+def _task(stage: Stage, context: Context) -> "Task":
+    from ifmmin.orchestrator.execution.stages import Task
+
+    return Task(
+        stage,
+        _upstream(stage, context.store),
+        partial(report, context.mailbox, stage.key),
+        StoredCheckpoints(context.store, stage.key, context.compute.checkpoint_s),
+    )
+
+
+def _upstream(stage: Stage, store: Store) -> Mapping[str, Any]:
+    """The weights of the stages that a stage starts from, by stage name."""
+    return {name: store.read_weights(key) for name, key in stage.upstream.items()}
 
 
 def _fitting(device: str) -> int:
-    """How many runs a GPU's free memory is good for."""
-    return max(1, torch.cuda.mem_get_info()[0] // RUN_BYTES) if device == "cuda" else 1
+    """How many runs fit into a GPU's free memory."""
+    if device != "cuda":
+        return 1
+    from torch.cuda import mem_get_info
+
+    return max(1, mem_get_info()[0] // RUN_BYTES)
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Where stages are handed in, with what all of them need; it travels to actors."""
+    """Where stages are submitted, with what all of them need."""
 
     context: Any
     mailbox: Any
@@ -146,34 +169,26 @@ class Workers:
 
     @classmethod
     def start(cls, corpus: Corpus, store: Store, compute: Compute) -> "Workers":
-        """Lay the corpus into Ray's object store, once for all workers of a node, and open a mailbox."""
+        """Put the corpus into Ray's object store, once for all workers of a node, and open a mailbox."""
         mailbox = Mailbox.options(  # type: ignore[attr-defined]
             scheduling_strategy=on_this_node(), enable_task_events=False
         ).remote()
         return cls(ray.put(Context(corpus, store, mailbox, compute)), mailbox, compute, device_of(compute))
 
-    def submit(
-        self, stages: Sequence[Stage], upstream: Sequence[Sequence[Any]], share: float | None = None
-    ) -> list[tuple[Any, Any]]:
-        """Of each stage references to its weights and to how many seconds it took.
+    def submit(self, stages: Sequence[Stage], share: float) -> Any:
+        """A reference to the outcomes of one stage, or of several that differ in fold and seed alone.
 
         Args:
-            stages: one, or several that differ in fold and seed alone and are trained as one.
-            upstream: of each stage, see `run_stages`.
-            share: of a GPU, instead of the configuration's.
+            share: of a GPU.
         """
-        share = self.share(stages[0]) if share is None else share
         options = {
-            "num_returns": 2 * len(stages),
             "num_cpus": 1,
             "num_gpus": share,
-            "max_retries": self.compute.retries,
+            "max_retries": 0,  # the schedule decides what is computed again
             # Not in the placement group of a trial, which holds nothing that a stage could take.
             "scheduling_strategy": "DEFAULT",
         }
-        given = [item for items in upstream for item in items]
-        references: Any = run_stages.options(**options).remote(list(stages), [self.context], self.device, *given)
-        return list(zip(references[: len(stages)], references[len(stages) :], strict=True))
+        return run_stages.options(**options).remote(list(stages), [self.context], self.device)
 
     def runs_per_task(self, alike: int, places: int) -> int:
         """How many of the stages that differ in fold and seed alone one task should train.
@@ -187,11 +202,5 @@ class Workers:
         return min(MOST_TOGETHER, math.ceil(alike / places)) if self.device == "cuda" else 1
 
     def share(self, stage: Stage) -> float:
-        """The fraction of a GPU that a stage takes."""
-        kind = stage.name if stage.action == "train" else "evaluate"
-        return self.compute.gpu_shares.of(kind) if self.device == "cuda" else 0.0
-
-    def larger_share(self, share: float, error: Exception) -> float | None:
-        """The share to try again with, if a stage failed because it had too little GPU memory and there is more."""
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        return min(1.0, 2 * share) if isinstance(cause, torch.OutOfMemoryError) and 0 < share < 1 else None
+        """The fraction of a GPU that a stage takes at first."""
+        return self.compute.gpu_share(stage.name, stage.action) if self.device == "cuda" else 0.0

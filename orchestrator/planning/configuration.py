@@ -74,16 +74,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class GpuShares(_Frozen):
-    """The fraction of a GPU that a stage of each kind takes; what it does not take, another stage may."""
-
-    pretrain: float = Field(0.25, gt=0, le=1)
-    train: float = Field(0.25, gt=0, le=1)
-    evaluate: float = Field(0.1, gt=0, le=1)
-
-    def of(self, stage: str) -> float:
-        """The share of a stage by its name; stages of a system's own take as much as `train`."""
-        return float(getattr(self, stage, self.train))
+GPU_SHARES = {"train": 0.25, "evaluate": 0.1}
+"""The fraction of a GPU that a stage takes by its action; what it does not take, another stage may."""
 
 
 class Compute(_Frozen):
@@ -91,13 +83,20 @@ class Compute(_Frozen):
 
     workers: int | None = Field(None, ge=1, le=1024, description="stages at once; by default one for each CPU core")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes GPUs where there are any")
-    gpu_shares: GpuShares = Field(GpuShares(), description="fraction of a GPU for each kind of stage")
+    gpu_shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict,
+        description="fraction of a GPU by stage (pretrain, train, ...) or action: train (0.25), evaluate (0.1)",
+    )
     runs_per_task: int | None = Field(
         None, ge=1, le=1024, description="runs trained as one; by default 1 on a CPU, on a GPU as many as fit"
     )
     retries: int = Field(10, ge=0, description="times that a stage is tried again after its worker or node was lost")
     checkpoint_s: float = Field(30, ge=0, le=60, description="seconds between two checkpoints of a stage, at least")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 computes under autocast")
+
+    def gpu_share(self, stage: str, action: str) -> float:
+        """The fraction of a GPU that a stage of this name takes, which trains or evaluates."""
+        return self.gpu_shares.get(stage, self.gpu_shares.get(action, GPU_SHARES[action]))
 
 
 class Range(_Frozen):
@@ -116,14 +115,17 @@ class Range(_Frozen):
         return self
 
 
+Choices = Annotated[tuple[int | float | bool | str, ...], Field(min_length=2)]
+"""The values that a search may give a hyperparameter, where they are not a range of numbers."""
+
+
 class Search(_Frozen):
     """How hyperparameters are searched: which, how often, and when a poor trial is stopped."""
 
     trials: int = Field(20, ge=1, le=10_000, description="choices of hyperparameters")
-    space: dict[str, Range] = Field(
-        {"lambda2": Range(low=0.1, high=1000, log=True), "moment_order": Range(low=1, high=7)},
-        min_length=1,
-        description="hyperparameters to search, with the range of each",
+    space: dict[str, Range | Choices] = Field(
+        default_factory=dict,
+        description="hyperparameters to search, each with its range or a list of values; by default the system's space",
     )
     scheduler: Literal["asha", "none"] = Field("asha", description="asha stops poor trials after few folds")
     grace_folds: int = Field(2, ge=1, description="folds that every trial visits")
@@ -146,7 +148,7 @@ class Configuration(_Frozen):
         default_factory=dict,
         description="those that differ from a system's defaults: lambda2, train.epochs, if-mmin.train.epochs",
     )
-    search: Search | None = Field(None, description="what `ifmmin search` looks for; by default lambda2 and K")
+    search: Search | None = Field(None, description="what `ifmmin search` looks for")
     best_of: str | None = Field(None, description="the search whose best setting this is; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
     storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
@@ -227,7 +229,7 @@ def _sentence(source: str, error: ValidationError) -> str:
     location = [part for part in finding["loc"] if isinstance(part, str) and part not in _UNION_BRANCHES]
     key = ".".join(location)
     if finding["type"] == "extra_forbidden":
-        sections: dict[str, type[_Frozen]] = {"compute": Compute, "gpu_shares": GpuShares, "search": Search}
+        sections: dict[str, type[_Frozen]] = {"compute": Compute, "search": Search}
         model = sections.get(location[-2], Configuration) if len(location) > 1 else Configuration
         return f"{source}: unknown key '{key}'; {nearest(location[-1], model.model_fields)}"
     if finding["type"] == "missing":

@@ -1,87 +1,29 @@
-"""The plan: which stages an experiment consists of, and what each depends on. Pure functions, no Ray.
+"""The plan: which stages an experiment consists of, and what each depends on. Pure functions, no Ray, no PyTorch.
 
-This module needs neither Ray nor pydantic at run time, so that one stage of a plan can run on a bare machine.
+This module needs no pydantic at run time, so that one stage of a plan can run on a bare machine.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, TypeAlias
 
 from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError, nearest
-from ifmmin.model.definition import System
-from ifmmin.model.evaluation import EVALUATION_VERSION
-from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters, hyperparameters_of
-from ifmmin.model.protocols import PROTOCOL_VERSION, PROTOCOLS
-from ifmmin.model.systems import SYSTEMS
+from ifmmin.model.hyperparameters import HyperparameterValue
+from ifmmin.orchestrator.planning.catalogue import SystemDescription, catalogue, systems
+from ifmmin.orchestrator.planning.stage import Precision, Stage
 
 if TYPE_CHECKING:
     from ifmmin.orchestrator.planning.configuration import Configuration
 
-KEY_FORMAT = 1
+Hyperparameters: TypeAlias = Mapping[str, HyperparameterValue]
 
 
 class PlanError(UserError):
     """A configuration asks for what the corpus or the systems do not have."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a run, and everything its result depends on.
-
-    Attributes:
-        key: hash of all the other attributes but `name`; the same wherever the same result is asked for.
-        name: what the stage is called within its run: pretrain, train, evaluate.
-        action: whether the network of the definition is trained or evaluated.
-        definition: which network and losses, see `model.systems.DEFINITIONS`.
-        version: of the code that the result comes from.
-        corpus: fingerprint.
-        hyperparameters: those it reads.
-        upstream: keys of the stages whose weights it needs, by their names within the run; for an evaluation, every
-            network that it evaluates.
-        condition: whose network is trained, where the definition has one for each condition.
-        protocol: under which an evaluation is made, see `model.protocols.PROTOCOLS`; none for the fixed conditions.
-    """
-
-    key: str
-    name: str
-    action: Literal["train", "evaluate"]
-    definition: str
-    version: int
-    corpus: str
-    fold: int
-    seed: int
-    precision: Literal["float32", "bfloat16"]
-    hyperparameters: Mapping[str, HyperparameterValue]
-    upstream: Mapping[str, str]
-    condition: Condition | None = None
-    protocol: str | None = None
-
-    def alike(self, other: "Stage") -> bool:
-        """Whether the two differ in fold and seed alone."""
-        differing = {"key", "name", "fold", "seed", "upstream"}
-        return all(value == getattr(other, name) for name, value in vars(self).items() if name not in differing)
-
-    @classmethod
-    def recorded(cls, content: Mapping[str, Any]) -> "Stage":
-        """A stage as a store keeps it, in the words of today or of the first stores."""
-        read = dict(content)
-        for word, first in _FIRST_WORDS.items():
-            if first in read:
-                read[word] = read.pop(first)
-        if isinstance(read["upstream"], list):
-            read["upstream"] = {str(number): key for number, key in enumerate(read["upstream"])}
-        return cls(**read)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that the stage trains; 0 for an evaluation."""
-        return int(self.hyperparameters["epochs"]) if self.action == "train" else 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +51,7 @@ class Plan:
 
     runs: tuple[Run, ...]
     stages: Mapping[str, Stage]
-    hyperparameters: Mapping[str, Mapping[str, HyperparameterValue]]
+    hyperparameters: Mapping[str, Hyperparameters]
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -135,18 +77,20 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
     Raises:
         PlanError: a system, fold or hyperparameter is unknown, or a value is not possible.
     """
-    systems = [_find_system(name) for name in configuration.systems]
+    chosen = [_find_system(name) for name in configuration.systems]
     folds = sorted(corpus.folds) if configuration.folds == "all" else list(configuration.folds)
     unknown = [fold for fold in folds if fold not in corpus.folds]
     if unknown:
         raise PlanError(
             f"Corpus '{corpus.name}' has no fold {unknown[0]}; its folds are {_ranges(list(corpus.folds))}."
         )
-    resolved = resolve_hyperparameters(systems, configuration.hyperparameters)
+    resolved = resolve_hyperparameters(chosen, configuration.hyperparameters)
+
+    _check_shares(configuration.compute.gpu_shares, chosen)
 
     stages: dict[str, Stage] = {}
     runs = []
-    for system in systems:
+    for system in chosen:
         for seed in configuration.seeds:
             for fold in folds:
                 own = list(
@@ -154,12 +98,14 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
                 )
                 stages.update((stage.key, stage) for stage in own)
                 runs.append(Run(system.name, fold, seed, {stage.name: stage.key for stage in own}))
-    return Plan(tuple(runs), stages, {system: _named(items) for system, items in resolved.items()})
+    return Plan(
+        tuple(runs), stages, {system: named_hyperparameters(stages_of) for system, stages_of in resolved.items()}
+    )
 
 
 def resolve_hyperparameters(
-    systems: list[System], asked: Mapping[str, HyperparameterValue]
-) -> dict[str, dict[str, TrainingHyperparameters]]:
+    chosen: Sequence[SystemDescription], asked: Hyperparameters
+) -> dict[str, dict[str, Hyperparameters]]:
     """Each system's hyperparameters for each of its trained stages.
 
     A name applies wherever it fits: `epochs` to every stage that has it, `train.epochs` to that stage of every system,
@@ -169,95 +115,80 @@ def resolve_hyperparameters(
         PlanError: a name fits nowhere, or its value is not possible.
     """
     used: set[str] = set()
-    resolved: dict[str, dict[str, TrainingHyperparameters]] = {}
-    for system in systems:
+    resolved: dict[str, dict[str, Hyperparameters]] = {}
+    for system in chosen:
         resolved[system.name] = {}
-        for stage, definition in system.stages.items():
+        for stage, description in system.stages.items():
             values = {}
-            for item in hyperparameters_of(definition.hyperparameters):
-                for prefix in ("", f"{stage}.", f"{system.name}.", f"{system.name}.{stage}."):
-                    if (name := prefix + item.name) in asked:
-                        used.add(name)
-                        values[item.name] = asked[name]
-            try:
-                resolved[system.name][stage] = definition.make_hyperparameters(values)
-            except UserError as error:
-                raise PlanError(f"{system.name}, {stage}: {error}") from None
+            for item in description.hyperparameters:
+                prefixes = ("", f"{stage}.", f"{system.name}.", f"{system.name}.{stage}.")
+                names = [name for prefix in prefixes if (name := prefix + item.name) in asked]
+                used.update(names)
+                try:
+                    values[item.name] = item.accept(asked[names[-1]] if names else item.default)
+                except UserError as error:
+                    raise PlanError(f"{system.name}, {stage}: {error}") from None
+            resolved[system.name][stage] = values
     for name in asked:
         if name not in used:
-            known = {h.name for s in systems for d in s.stages.values() for h in hyperparameters_of(d.hyperparameters)}
+            known = {item.name for own in chosen for stage in own.stages.values() for item in stage.hyperparameters}
             raise PlanError(f"No chosen system has a hyperparameter '{name}'; {nearest(name, sorted(known))}")
     return resolved
 
 
-def _named(stages: Mapping[str, TrainingHyperparameters]) -> dict[str, HyperparameterValue]:
-    owners = Counter(name for hyperparameters in stages.values() for name in asdict(hyperparameters))
+def named_hyperparameters(stages: Mapping[str, Hyperparameters]) -> Hyperparameters:
+    """The hyperparameters of a system by name: `lambda2` where one stage has it, `train.epochs` where several do."""
+    owners = Counter(name for values in stages.values() for name in values)
     return {
         name if owners[name] == 1 else f"{stage}.{name}": value
-        for stage, hyperparameters in stages.items()
-        for name, value in asdict(hyperparameters).items()
+        for stage, values in stages.items()
+        for name, value in values.items()
     }
 
 
-def _find_system(name: str) -> System:
-    if name not in SYSTEMS:
-        raise PlanError(f"There is no system '{name}'; {nearest(name, list(SYSTEMS))}")
-    return SYSTEMS[name]
+def default_hyperparameters(system: str) -> Hyperparameters:
+    """The defaults of a system, named as in `Plan.hyperparameters`."""
+    description = systems()[system]
+    return named_hyperparameters(resolve_hyperparameters([description], {})[system])
+
+
+def _check_shares(shares: Iterable[str], chosen: Sequence[SystemDescription]) -> None:
+    known = {"train", "evaluate", *(name for system in chosen for name in system.stages)}
+    for name in shares:
+        if name not in known:
+            raise PlanError(
+                f"compute.gpu_shares: no chosen system has a stage '{name}'; {nearest(name, sorted(known))}"
+            )
+
+
+def _find_system(name: str) -> SystemDescription:
+    if name not in systems():
+        raise PlanError(f"There is no system '{name}'; {nearest(name, list(systems()))}")
+    return systems()[name]
 
 
 def _stages_of(
-    system: System,
-    hyperparameters: Mapping[str, TrainingHyperparameters],
+    system: SystemDescription,
+    hyperparameters: Mapping[str, Hyperparameters],
     corpus: Corpus,
     fold: int,
     seed: int,
-    precision: Literal["float32", "bfloat16"],
+    precision: Precision,
 ) -> Iterator[Stage]:
     keys: dict[str, dict[str, str]] = {}
-
-    def stage(
-        name: str,
-        action: Literal["train", "evaluate"],
-        owner: str,
-        version: int,
-        upstream: Mapping[str, str],
-        condition: Condition | None = None,
-    ) -> Stage:
-        content: dict[str, Any] = {
-            "action": action,
-            "definition": system.stages[owner].name,
-            "version": version,
-            "corpus": corpus.fingerprint,
-            "fold": fold,
-            "seed": seed,
-            "precision": precision,
-            "hyperparameters": asdict(hyperparameters[owner]),
-            "upstream": upstream,
-            **({"condition": condition} if condition else {}),
-        }
-        return _stage(name, content)
-
-    last = ""
-    for last, definition in system.stages.items():
-        upstream = {name: key for earlier in definition.after for name, key in keys[earlier].items()}
-        own = [
-            stage(f"{last}-{condition}" if condition else last, "train", last, definition.version, upstream, condition)
-            for condition in definition.conditions or (None,)
-        ]
-        keys[last] = {item.name: item.key for item in own}
-        yield from own
-    yield stage("evaluate", "evaluate", last, EVALUATION_VERSION, keys[last])
-
-
-def _stage(name: str, content: Mapping[str, Any]) -> Stage:
-    """A stage with its key: a hash whose words are those of the first stores, which stay readable."""
-    hashed = {_FIRST_WORDS.get(word, word): value for word, value in content.items()}
-    hashed["upstream"] = list(content["upstream"].values())
-    text = json.dumps({"format": KEY_FORMAT, **hashed}, sort_keys=True)
-    return Stage(key=hashlib.sha256(text.encode()).hexdigest()[:24], name=name, **content)
-
-
-_FIRST_WORDS = {"definition": "recipe", "hyperparameters": "parameters"}
+    same = {"corpus": corpus.fingerprint, "fold": fold, "seed": seed, "precision": precision}
+    for name, description in system.stages.items():
+        what = {"definition": description.definition, "hyperparameters": hyperparameters[name], **same}
+        upstream = {other: key for earlier in description.after for other, key in keys[earlier].items()}
+        content = {"action": "train", "version": description.version, "upstream": upstream, **what}
+        stages = [
+            Stage.of(f"{name}-{condition}", {**content, "condition": Condition(condition)})
+            for condition in description.conditions
+        ] or [Stage.of(name, content)]
+        keys[name] = {stage.name: stage.key for stage in stages}
+        yield from stages
+    evaluation = {"action": "evaluate", "version": catalogue().evaluation, "upstream": keys[name], **what}
+    yield Stage.of("evaluate", evaluation)
 
 
 def protocol_plan(plan: Plan, runs: Iterable[Run], protocols: Sequence[str]) -> Plan:
@@ -268,15 +199,16 @@ def protocol_plan(plan: Plan, runs: Iterable[Run], protocols: Sequence[str]) -> 
     Raises:
         PlanError: a protocol is unknown.
     """
-    unknown = [name for name in protocols if name not in PROTOCOLS]
+    unknown = [name for name in protocols if name not in catalogue().protocols]
     if unknown:
-        raise PlanError(f"There is no protocol '{unknown[0]}'; {nearest(unknown[0], list(PROTOCOLS))}")
+        raise PlanError(f"There is no protocol '{unknown[0]}'; {nearest(unknown[0], list(catalogue().protocols))}")
     stages: dict[str, Stage] = {}
     evaluated = []
     for run in runs:
         fixed = plan.stages[run.evaluation]
         same = {name: value for name, value in vars(fixed).items() if name not in ("key", "name") and value is not None}
-        own = [_stage(name, {**same, "version": PROTOCOL_VERSION, "protocol": name}) for name in protocols]
+        code = catalogue().protocol
+        own = [Stage.of(name, {**same, "version": code, "protocol": name}) for name in protocols]
         stages.update((stage.key, stage) for stage in own)
         evaluated.append(Run(run.system, run.fold, run.seed, {stage.name: stage.key for stage in own}))
     return Plan(tuple(evaluated), stages, plan.hyperparameters)

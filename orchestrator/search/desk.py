@@ -1,4 +1,4 @@
-"""Where the trials of a search ask for scores, and the driver answers: an actor that holds no CPU and computes nothing."""
+"""Where the trials of a search ask for scores, and the driver answers: an actor that computes nothing."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

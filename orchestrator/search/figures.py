@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from math import log
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
+from ifmmin.model.hyperparameters import HyperparameterValue
 from ifmmin.orchestrator.execution.pace import in_words
 from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.planning.configuration import Range
+from ifmmin.orchestrator.planning.configuration import Choices, Range
 from ifmmin.orchestrator.reporting.drawing import Drawing, panels
-from ifmmin.orchestrator.search.trials import SearchRecord, Trial, count_costs, fold_order, search_of, visited_stages
+from ifmmin.orchestrator.search.space import search_of
+from ifmmin.orchestrator.search.trials import SearchRecord, Trial, TrialPlans, count_costs, fold_order
 
 _STYLES = {
     "completed": ("o", "#0072b2"),
@@ -25,8 +28,9 @@ _STYLES = {
 
 
 def describe(trial: Trial) -> str:
-    """A trial in a few words: its settings and its score."""
-    return f"{_settings(trial)}: validation UA {100 * trial.means[-1]:.1f}%"
+    """A trial in a few words: its hyperparameters and its score."""
+    chosen = ", ".join(f"{name}={format_value(value)}" for name, value in trial.hyperparameters.items())
+    return f"{chosen}: validation UA {100 * trial.means[-1]:.1f}%"
 
 
 def show_search(console: Console, experiment: Experiment, record: SearchRecord, computed: int) -> None:
@@ -43,19 +47,20 @@ def show_search(console: Console, experiment: Experiment, record: SearchRecord, 
     order = sorted(enumerate(record.trials), key=lambda item: (-len(item[1].means), -(item[1].means or (0,))[-1]))
     for number, trial in order:
         mean = f"{100 * trial.means[-1]:.1f}" if trial.means else ""
-        values = [f"{trial.settings[name]:.4g}" for name in names]
+        values = [format_value(trial.hyperparameters[name]) for name in names]
         state = f"{trial.state}: {trial.reason}" if trial.reason else trial.state
         shown.add_row(str(number + 1), *values, f"{len(trial.means)} of {folds}", mean, state)
     console.print(shown)
 
-    costs = count_costs(record, experiment.corpus)
+    plans = TrialPlans(record.configuration, experiment.corpus)
+    costs = count_costs(record, plans)
     run = ", ".join(f"{count} {name}" for name, count in costs.run.items())
     console.print(
         f"Stages: {run}; {computed} of them now. Sharing saved {costs.shared}, stopping {costs.stopped}, of the "
         f"{costs.alone} that every trial by itself would have run.",
         highlight=False,
     )
-    spent, alone = _seconds(experiment, record)
+    spent, alone = _seconds(experiment, record, plans)
     if alone:
         console.print(
             f"Computing time on one worker: {in_words(spent)} instead of {in_words(alone)} ({spent / alone:.0%}).",
@@ -81,16 +86,16 @@ def search_files(record: SearchRecord) -> dict[str, bytes]:
             "corpus": record.configuration.corpus,
             "systems": list(record.configuration.systems),
             "seeds": list(record.configuration.seeds),
-            "hyperparameters": {**record.configuration.hyperparameters, **record.best.settings},
+            "hyperparameters": {**record.configuration.hyperparameters, **record.best.hyperparameters},
         }
         files["best.yaml"] = yaml.safe_dump(content, sort_keys=False).encode()
     return files
 
 
 def trials_table(record: SearchRecord) -> pd.DataFrame:
-    """A row for each trial and visited fold: trial, the settings, state, folds (visited so far), validation_ua."""
+    """A row for each trial and visited fold: trial, hyperparameters, state, folds (visited so far), validation_ua."""
     rows = [
-        {"trial": number + 1, **trial.settings, "state": trial.state, "folds": folds, "validation_ua": mean}
+        {"trial": number + 1, **trial.hyperparameters, "state": trial.state, "folds": folds, "validation_ua": mean}
         for number, trial in enumerate(record.trials)
         for folds, mean in enumerate(trial.means or (np.nan,), 1)
     ]
@@ -105,7 +110,13 @@ def response(record: SearchRecord, trials: Sequence[Trial]) -> Drawing:
     for panel, name in zip(axes, names, strict=False):
         for trial in trials:
             marker, colour = _STYLES[trial.state]
-            panel.plot(trial.settings[name], 100 * trial.means[-1], marker, color=colour, markersize=6)
+            panel.plot(
+                _place(space[name], trial.hyperparameters[name]),
+                100 * trial.means[-1],
+                marker,
+                color=colour,
+                markersize=6,
+            )
         _axis(panel, name, space[name])
         panel.set_ylabel("validation UA, %")
         panel.grid(alpha=0.3)
@@ -114,7 +125,7 @@ def response(record: SearchRecord, trials: Sequence[Trial]) -> Drawing:
         for state, (marker, _) in _STYLES.items():
             own = [trial for trial in trials if trial.state == state]
             if own:
-                x, y = ([trial.settings[name] for trial in own] for name in names[:2])
+                x, y = ([_place(space[name], trial.hyperparameters[name]) for trial in own] for name in names[:2])
                 values = [100 * trial.means[-1] for trial in own]
                 low, high = (f(100 * trial.means[-1] for trial in trials) for f in (min, max))
                 shown = plane.scatter(
@@ -122,33 +133,36 @@ def response(record: SearchRecord, trials: Sequence[Trial]) -> Drawing:
                 )
         _axis(plane, names[0], space[names[0]])
         plane.set_ylabel(names[1])
+        domain = space[names[1]]
+        if not isinstance(domain, Range):
+            plane.set_yticks(range(len(domain)), list(map(format_value, domain)))
         if record.best:
-            best = [record.best.settings[name] for name in names[:2]]
+            best = [_place(space[name], record.best.hyperparameters[name]) for name in names[:2]]
             plane.plot(*best, "o", markersize=15, fillstyle="none", color="#d55e00", label="best")
         plane.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0)
         figure.colorbar(shown, ax=plane, label="validation UA, %")
     caption = (
-        "Mean validation UA of each trial against what it tried. Circles visited all folds; triangles were stopped "
+        "Mean validation UA of each trial over its hyperparameters. Circles visited all folds; triangles were stopped "
         "early, and their means are over fewer folds, so that they compare with others at the same fold only."
     )
     return Drawing("response", figure, caption)
 
 
 def parallel_coordinates(record: SearchRecord, trials: Sequence[Trial]) -> Drawing:
-    """Every trial as a line through its settings, its folds and its score."""
+    """Every trial as a line through its hyperparameters, its folds and its score."""
     space = search_of(record.configuration).space
-    columns: list[tuple[str, list[float], float, float, bool]] = [
-        *(
-            (name, [t.settings[name] for t in trials], bounds.low, bounds.high, bounds.log)
-            for name, bounds in space.items()
-        ),
-        ("folds visited", [len(t.means) for t in trials], 0, max(len(t.means) for t in trials), False),
-    ]
+    most = max(len(trial.means) for trial in trials)
     scores = [100 * trial.means[-1] for trial in trials]
-    columns.append(("validation UA, %", scores, min(scores), max(scores) + 1e-9, False))
-    scaled = np.array([_scale(values, low, high, log) for _, values, low, high, log in columns]).T
+    labels, columns = [], []
+    for name, domain in space.items():
+        ends = (domain.low, domain.high) if isinstance(domain, Range) else (domain[0], domain[-1])
+        labels.append(f"{name}\n{format_value(ends[0])} to {format_value(ends[1])}")
+        columns.append([_height(domain, trial.hyperparameters[name]) for trial in trials])
+    labels += [f"folds visited\n0 to {most}", f"validation UA, %\n{min(scores):.4g} to {max(scores):.4g}"]
+    spread = max(scores) - min(scores) or 1.0
+    columns += [[len(trial.means) / most for trial in trials], [(score - min(scores)) / spread for score in scores]]
     figure, (panel,) = panels(1, 1, width=8.0, height=4.0)
-    for trial, line in zip(trials, scaled, strict=True):
+    for trial, line in zip(trials, zip(*columns, strict=True), strict=True):
         best = trial is record.best
         completed = trial.state == "completed"
         panel.plot(
@@ -158,7 +172,7 @@ def parallel_coordinates(record: SearchRecord, trials: Sequence[Trial]) -> Drawi
             linewidth=2.6 if best else 1.3,
             zorder=3 if best else 2,
         )
-    panel.set_xticks(range(len(columns)), [f"{name}\n{low:.4g} to {high:.4g}" for name, _, low, high, _ in columns])
+    panel.set_xticks(range(len(columns)), labels)
     panel.set_yticks([])
     panel.grid(axis="x")
     caption = (
@@ -168,29 +182,44 @@ def parallel_coordinates(record: SearchRecord, trials: Sequence[Trial]) -> Drawi
     return Drawing("parallel_coordinates", figure, caption)
 
 
-def _settings(trial: Trial) -> str:
-    return ", ".join(f"{name}={value:.4g}" for name, value in trial.settings.items())
+def format_value(value: HyperparameterValue) -> str:
+    """A hyperparameter's value for people.
+
+    >>> format_value(0.123456), format_value("mean"), format_value(True)
+    ('0.1235', 'mean', 'true')
+    """
+    if isinstance(value, bool | str):
+        return str(value).lower() if isinstance(value, bool) else value
+    return f"{value:.4g}"
 
 
-def _axis(panel: Axes, name: str, bounds: Range) -> None:
+def _place(domain: Range | Choices, value: HyperparameterValue) -> float:
+    """Where a value stands on its axis: a number at its place, another value at its position among the choices."""
+    return float(value) if isinstance(domain, Range) else float(domain.index(value))
+
+
+def _height(domain: Range | Choices, value: HyperparameterValue) -> float:
+    """How far up its axis a value stands, from 0 to 1."""
+    if not isinstance(domain, Range):
+        return domain.index(value) / (len(domain) - 1)
+    low, high, place = domain.low, domain.high, float(value)
+    if domain.log:
+        low, high, place = log(low), log(high), log(place)
+    return (place - low) / (high - low)
+
+
+def _axis(panel: Axes, name: str, domain: Range | Choices) -> None:
     panel.set_xlabel(name)
-    if bounds.log:
+    if not isinstance(domain, Range):
+        panel.set_xticks(range(len(domain)), list(map(format_value, domain)))
+    elif domain.log:
         panel.set_xscale("log")
         panel.xaxis.set_major_formatter("{x:g}")
 
 
-def _scale(values: Sequence[float], low: float, high: float, log: bool) -> np.ndarray:
-    ends = np.array([low, high], dtype=float)
-    points = np.array(values, dtype=float)
-    if log:
-        ends, points = np.log(ends), np.log(points)
-    scaled: np.ndarray = (points - ends[0]) / (ends[1] - ends[0])
-    return scaled
-
-
-def _seconds(experiment: Experiment, record: SearchRecord) -> tuple[float, float]:
+def _seconds(experiment: Experiment, record: SearchRecord, plans: TrialPlans) -> tuple[float, float]:
     """Seconds of the stages that were run, and what every trial by itself would have taken at the mean of each kind."""
-    stages = {stage.key: stage for stage in visited_stages(record, experiment.corpus)}
+    stages = {stage.key: stage for trial in record.trials for stage in plans.visited(trial)}
     seconds = {key: experiment.store.read_record(key)["seconds"] for key in stages}
     runs_of_a_trial = len(experiment.plan.runs)
     alone = 0.0

@@ -1,18 +1,17 @@
-"""The trials of a search: what was tried, how far it came, and what that saved. Plain values, no Ray, no Tune."""
+"""The trials of a search: what was tried, how far it came, and what that cost. Plain values, no Ray, no Tune."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError, nearest
 from ifmmin.model.hyperparameters import HyperparameterValue
-from ifmmin.model.systems import SYSTEMS
-from ifmmin.orchestrator.planning.configuration import Configuration, Range, Search
-from ifmmin.orchestrator.planning.plan import Plan, PlanError, Run, Stage, make_plan
+from ifmmin.orchestrator.planning.configuration import Configuration
+from ifmmin.orchestrator.planning.plan import Hyperparameters, Plan, Run, make_plan
+from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store
 
-Settings = Mapping[str, int | float]
 State = Literal["running", "completed", "stopped", "failed"]
 
 
@@ -25,13 +24,13 @@ class Trial:
     """One choice of hyperparameters.
 
     Attributes:
-        settings: the searched hyperparameters.
+        hyperparameters: those that are searched.
         means: after each visited fold the mean validation UA of all runs so far, from 0 to 1.
         state: `stopped` was ended early because it was poor.
         reason: of a failure.
     """
 
-    settings: Settings
+    hyperparameters: Hyperparameters
     means: tuple[float, ...] = ()
     state: State = "running"
     reason: str = ""
@@ -54,15 +53,44 @@ class SearchRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], storage: str) -> "SearchRecord":
-        trials = tuple(Trial(**{**trial, "means": tuple(trial["means"])}) for trial in content["trials"])
         configuration = Configuration.model_validate({**content["configuration"], "storage": storage})
-        return cls(configuration, content["fingerprint"], trials)
+        return cls(configuration, content["fingerprint"], tuple(_read_trial(trial) for trial in content["trials"]))
 
     @property
     def best(self) -> Trial | None:
         """The best of the trials that visited all folds."""
         completed = [trial for trial in self.trials if trial.state == "completed"]
         return max(completed, key=lambda trial: trial.means[-1], default=None)
+
+    def with_trial(self, number: int, trial: Trial) -> "SearchRecord":
+        """The record with one trial changed or, if its number is the next one, added."""
+        return replace(self, trials=(*self.trials[:number], trial, *self.trials[number + 1 :]))
+
+
+def _read_trial(content: Mapping[str, Any]) -> Trial:
+    hyperparameters = content.get("hyperparameters") or content["settings"]  # as the first stores call them
+    return Trial(hyperparameters, tuple(content["means"]), content["state"], content["reason"])
+
+
+class TrialPlans:
+    """The plans of trials, each made once."""
+
+    def __init__(self, configuration: Configuration, corpus: Corpus) -> None:
+        self._configuration, self._corpus = configuration, corpus
+        self._plans: dict[tuple[tuple[str, HyperparameterValue], ...], Plan] = {}
+
+    def of(self, hyperparameters: Hyperparameters) -> Plan:
+        key = tuple(sorted(hyperparameters.items()))
+        if key not in self._plans:
+            self._plans[key] = make_plan(with_hyperparameters(self._configuration, hyperparameters), self._corpus)
+        return self._plans[key]
+
+    def visited(self, trial: Trial, first: int = 0) -> Iterator[Stage]:
+        """Every stage of every fold that a trial visited after the first so many."""
+        plan = self.of(trial.hyperparameters)
+        for fold in fold_order(plan)[first : len(trial.means)]:
+            for run in runs_of_fold(plan, fold):
+                yield from trained_stages(plan, run)
 
 
 @dataclass(frozen=True)
@@ -85,61 +113,44 @@ class Costs:
         return sum(self.run.values()) + self.shared + self.stopped
 
 
-def search_of(configuration: Configuration) -> Search:
-    """What to search for; lambda2 and the moment order unless the configuration says otherwise."""
-    return configuration.search or Search()
+class CostCounter:
+    """Counts the costs of trials while they go on; only what is new of a trial is looked at."""
+
+    def __init__(self, plans: TrialPlans) -> None:
+        self._plans = plans
+        self._keys: dict[str, set[str]] = {}
+        self._asked = 0
+        self._visited: dict[int, int] = {}
+        self._stopped: dict[int, int] = {}
+
+    def add(self, number: int, trial: Trial) -> None:
+        for stage in self._plans.visited(trial, self._visited.get(number, 0)):
+            self._asked += 1
+            self._keys.setdefault(stage.name, set()).add(stage.key)
+        self._visited[number] = max(self._visited.get(number, 0), len(trial.means))
+        if trial.state == "stopped" and number not in self._stopped:
+            plan = self._plans.of(trial.hyperparameters)
+            left = fold_order(plan)[len(trial.means) :]
+            runs = [run for fold in left for run in runs_of_fold(plan, fold)]
+            self._stopped[number] = sum(len(trained_stages(plan, run)) for run in runs)
+
+    @property
+    def costs(self) -> Costs:
+        counts = {name: len(keys) for name, keys in self._keys.items()}
+        return Costs(counts, self._asked - sum(counts.values()), sum(self._stopped.values()))
 
 
-def check_space(configuration: Configuration, corpus: Corpus) -> dict[str, tuple[Range, type]]:
-    """The ranges of a search with the type of each hyperparameter: int or float.
-
-    Raises:
-        SearchError: there is more than one system, or a range is of no hyperparameter of it, or not possible for it.
-    """
-    if len(configuration.systems) != 1:
-        raise SearchError(f"A search is for one system; name one of {', '.join(configuration.systems)} with --systems.")
-    make_plan(configuration, corpus)
-    (system,) = configuration.systems
-    types = {
-        item.name: item.type
-        for definition in SYSTEMS[system].stages.values()
-        for item in fields(definition.hyperparameters)
-    }
-    space: dict[str, tuple[Range, type]] = {}
-    for name, bounds in search_of(configuration).space.items():
-        kind = types.get(name.rpartition(".")[2])
-        if kind is None:
-            raise SearchError(f"search.space: {system} has no hyperparameter '{name}'; {nearest(name, sorted(types))}")
-        if kind is int and not (bounds.low == int(bounds.low) and bounds.high == int(bounds.high)):
-            raise SearchError(f"search.space.{name}: low and high must be whole numbers.")
-        for value in (bounds.low, bounds.high):
-            try:
-                make_plan(with_settings(configuration, {name: value}), corpus)
-            except PlanError as error:
-                raise SearchError(f"search.space.{name}: {error}") from None
-        space[name] = (bounds, int if kind is int else float)
-    return space
+def count_costs(record: SearchRecord, plans: TrialPlans) -> Costs:
+    """What all trials of a search cost and saved, in stages."""
+    counter = CostCounter(plans)
+    for number, trial in enumerate(record.trials):
+        counter.add(number, trial)
+    return counter.costs
 
 
-def first_settings(configuration: Configuration, corpus: Corpus) -> Settings | None:
-    """What the first trial tries: the configuration's values, else the system's own, which are the paper's.
-
-    None where they lie outside the ranges.
-    """
-    (parameters,) = make_plan(configuration, corpus).hyperparameters.values()
-    settings: dict[str, int | float] = {}
-    for name, bounds in search_of(configuration).space.items():
-        own = name.rpartition(".")[2]
-        value = parameters.get(name, next(v for key, v in parameters.items() if key.rpartition(".")[2] == own))
-        if isinstance(value, str) or not bounds.low <= value <= bounds.high:
-            return None
-        settings[name] = value
-    return settings
-
-
-def with_settings(configuration: Configuration, settings: Mapping[str, HyperparameterValue]) -> Configuration:
+def with_hyperparameters(configuration: Configuration, hyperparameters: Hyperparameters) -> Configuration:
     """The configuration with these hyperparameters."""
-    return configuration.model_copy(update={"hyperparameters": {**configuration.hyperparameters, **settings}})
+    return configuration.model_copy(update={"hyperparameters": {**configuration.hyperparameters, **hyperparameters}})
 
 
 def fold_order(plan: Plan) -> list[int]:
@@ -158,35 +169,8 @@ def trained_stages(plan: Plan, run: Run) -> list[Stage]:
     return [stage for stage in stages if stage.action == "train"]
 
 
-def count_costs(record: SearchRecord, corpus: Corpus) -> Costs:
-    """What the trials of a search cost and saved, in stages."""
-    run: dict[str, set[str]] = {}
-    asked = stopped = 0
-    for trial in record.trials:
-        plan = make_plan(with_settings(record.configuration, trial.settings), corpus)
-        for index, fold in enumerate(fold_order(plan)):
-            stages = [stage for own in runs_of_fold(plan, fold) for stage in trained_stages(plan, own)]
-            if index < len(trial.means):
-                asked += len(stages)
-                for stage in stages:
-                    run.setdefault(stage.name, set()).add(stage.key)
-            elif trial.state == "stopped":
-                stopped += len(stages)
-    counts = {name: len(keys) for name, keys in run.items()}
-    return Costs(counts, asked - sum(counts.values()), stopped)
-
-
-def visited_stages(record: SearchRecord, corpus: Corpus) -> Iterator[Stage]:
-    """Every stage of every fold that a trial visited, once for each trial."""
-    for trial in record.trials:
-        plan = make_plan(with_settings(record.configuration, trial.settings), corpus)
-        for fold in fold_order(plan)[: len(trial.means)]:
-            for own in runs_of_fold(plan, fold):
-                yield from trained_stages(plan, own)
-
-
 def take_best(configuration: Configuration, name: str) -> Configuration:
-    """A configuration for the system of a search, with its best settings, and called after both.
+    """A configuration for the system of a search, with its best hyperparameters, and named after both.
 
     Raises:
         SearchError: there is no such search, or none of its trials visited all folds.
@@ -200,13 +184,6 @@ def take_best(configuration: Configuration, name: str) -> Configuration:
     record = SearchRecord.from_json(content, configuration.storage)
     if record.best is None:
         raise SearchError(f"No trial of search '{name}' has visited all folds yet; continue it with --resume.")
-    settings = {**record.configuration.hyperparameters, **record.best.settings}
+    best = {**record.configuration.hyperparameters, **record.best.hyperparameters}
     changes = {"name": f"{configuration.name}-best-of-{name}", "systems": record.configuration.systems, "best_of": name}
-    return with_settings(configuration, settings).model_copy(update=changes)
-
-
-def with_trial(record: SearchRecord, number: int, **changes: Any) -> SearchRecord:
-    """The record with one trial changed."""
-    trials = list(record.trials)
-    trials[number] = replace(trials[number], **changes)
-    return replace(record, trials=tuple(trials))
+    return with_hyperparameters(configuration, best).model_copy(update=changes)

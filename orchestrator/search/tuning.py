@@ -7,9 +7,9 @@ what it asks for runs elsewhere.
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 import ray
@@ -19,18 +19,16 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search.optuna import OptunaSearch
 
 from ifmmin.orchestrator.planning.configuration import Range, Search
-from ifmmin.orchestrator.search.trials import Settings, State, Trial
+from ifmmin.orchestrator.planning.plan import Hyperparameters
+from ifmmin.orchestrator.search.space import Dimension
+from ifmmin.orchestrator.search.trials import State, Trial
 
 METRIC = "validation_ua"
 ITERATION = "training_iteration"
 
 
-class Listener(Protocol):
-    """Told on the driver how the trials go; they are numbered from 0."""
-
-    def trial_changed(self, number: int, trial: Trial) -> None: ...
-    def tick(self) -> None:
-        """Called now and then."""
+OnChange = Callable[[int, Trial], None]
+"""Called with the number of a trial, from 0, and what it is now."""
 
 
 @dataclass(frozen=True)
@@ -38,43 +36,45 @@ class Task:
     """What is searched.
 
     Attributes:
-        space: range and type (int or float) of each hyperparameter.
-        first: the settings of the first trial, if they are given.
+        space: the searched hyperparameters by name.
+        first: the hyperparameters of the first trial; None leaves them to Optuna.
         folds: in the order in which every trial visits them.
         seed: of Optuna's sampler.
     """
 
     search: Search
-    space: Mapping[str, tuple[Range, type]]
-    first: Settings | None
+    space: Mapping[str, Dimension]
+    first: Hyperparameters | None
     folds: Sequence[int]
     seed: int
 
 
-def run_trials(task: Task, objective: Any, known: Sequence[Trial], at_once: int, listener: Listener) -> None:
+def run_trials(task: Task, objective: Any, known: Sequence[Trial], at_once: int, on_change: OnChange) -> None:
     """Run the trials of a search until there are as many as it asks for.
 
     Args:
-        objective: handle of an actor whose `validate(settings, fold)` returns a score for each run of a fold.
+        objective: handle of an actor whose `validate(hyperparameters, fold)` returns a score for each run of a fold.
         known: trials of an earlier call. Those that ended are reported as they were, and visit no further fold; the
             others go on; both come first.
         at_once: trials that run at the same time.
     """
     known = [replace(t, state="running", means=(), reason="") if t.state == "failed" else t for t in known]
-    points = [dict(trial.settings) for trial in known]
+    points = [dict(trial.hyperparameters) for trial in known]
     if task.first is not None and task.first not in points:
         points.insert(0, dict(task.first))
     searcher = _FoldAwareOptuna(
         len(task.folds),
-        space={name: _distribution(bounds, kind) for name, (bounds, kind) in task.space.items()},
+        space={name: _distribution(dimension) for name, dimension in task.space.items()},
         metric=METRIC,
         mode="max",
         points_to_evaluate=points or None,
-        # A sampler that began anew with the same seed would draw the very settings that are known already.
+        # A sampler that began anew with the same seed would draw the very hyperparameters that are known already.
         sampler=optuna.samplers.TPESampler(seed=task.seed + len(known)),
     )
-    follower = _Follower(len(task.folds), known, listener)
-    limits = [(dict(trial.settings), len(trial.means)) for trial in known if trial.state in ("completed", "stopped")]
+    follower = _Follower(len(task.folds), known, on_change)
+    limits = [
+        (dict(trial.hyperparameters), len(trial.means)) for trial in known if trial.state in ("completed", "stopped")
+    ]
     trainable = tune.with_parameters(_visit_folds, objective=objective, folds=list(task.folds), limits=limits)
     # A CPU would be missing to the stages; of memory one byte is enough for a placement group not to be empty.
     trainable = tune.with_resources(trainable, {"memory": 1})
@@ -93,7 +93,7 @@ def run_trials(task: Task, objective: Any, known: Sequence[Trial], at_once: int,
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[follower]),
         )
         tuner.fit()
-        follower.tell_reasons()
+        follower.add_reasons()
 
 
 def prepare_environment() -> None:
@@ -109,12 +109,12 @@ def prepare_environment() -> None:
 
 
 def _visit_folds(
-    settings: dict[str, int | float], objective: Any, folds: list[int], limits: list[tuple[dict[str, Any], int]]
+    hyperparameters: dict[str, Any], objective: Any, folds: list[int], limits: list[tuple[dict[str, Any], int]]
 ) -> None:
-    limit = next((count for known, count in limits if known == settings), len(folds))
+    limit = next((count for known, count in limits if known == hyperparameters), len(folds))
     scores: list[float] = []
     for fold in folds[:limit]:
-        scores += ray.get(objective.validate.remote(settings, fold))
+        scores += ray.get(objective.validate.remote(hyperparameters, fold))
         tune.report({METRIC: sum(scores) / len(scores)})
 
 
@@ -131,10 +131,10 @@ class _FoldAwareOptuna(OptunaSearch):
 
 
 class _Follower(tune.Callback):
-    """Turns what Tune tells of its trials into ours."""
+    """Turns what Tune says of its trials into ours."""
 
-    def __init__(self, folds: int, known: Sequence[Trial], listener: Listener) -> None:
-        self._folds, self._known, self._listener = folds, list(known), listener
+    def __init__(self, folds: int, known: Sequence[Trial], on_change: OnChange) -> None:
+        self._folds, self._known, self._on_change = folds, list(known), on_change
         self._trials: list[Trial] = list(known)
         self._numbers: dict[str, int] = {}
         self._failed: list[TuneTrial] = []
@@ -158,42 +158,42 @@ class _Follower(tune.Callback):
         self._failed.append(trial)
         self._change(trial, state="failed")
 
-    def tell_reasons(self) -> None:
-        """Why trials failed, which Tune knows only after it told that they did."""
+    def add_reasons(self) -> None:
+        """Why trials failed, which Tune knows only after it has said that they did."""
         for trial in self._failed:
             error = trial.get_error()
             cause = getattr(error, "cause", None) or error
             lines = str(cause).strip().splitlines() or ["no reason given"]
             self._change(trial, reason=lines[-1])
 
-    def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
-        self._listener.tick()
-
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune writes what it holds to disk, where this has no use
 
     def _number(self, trial: TuneTrial) -> None:
-        taken, settings = set(self._numbers.values()), dict(trial.config)
-        same = [n for n, t in enumerate(self._known) if n not in taken and dict(t.settings) == settings]
+        taken, chosen = set(self._numbers.values()), dict(trial.config)
+        same = [n for n, t in enumerate(self._known) if n not in taken and dict(t.hyperparameters) == chosen]
         self._numbers[trial.trial_id] = same[0] if same else len(self._trials)
         if not same:
-            self._trials.append(Trial(settings))
-            self._told(trial)
+            self._trials.append(Trial(chosen))
+            self._announce(trial)
 
     def _change(self, trial: TuneTrial, **changes: Any) -> None:
         number = self._numbers[trial.trial_id]
         self._trials[number] = replace(self._trials[number], **changes)
-        self._told(trial)
+        self._announce(trial)
 
-    def _told(self, trial: TuneTrial) -> None:
+    def _announce(self, trial: TuneTrial) -> None:
         number = self._numbers[trial.trial_id]
-        self._listener.trial_changed(number, self._trials[number])
+        self._on_change(number, self._trials[number])
 
 
-def _distribution(bounds: Range, kind: type) -> optuna.distributions.BaseDistribution:
-    if kind is int:
-        return optuna.distributions.IntDistribution(int(bounds.low), int(bounds.high), log=bounds.log)
-    return optuna.distributions.FloatDistribution(bounds.low, bounds.high, log=bounds.log)
+def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
+    domain = dimension.domain
+    if not isinstance(domain, Range):
+        return optuna.distributions.CategoricalDistribution(domain)
+    if dimension.hyperparameter.kind == "int":
+        return optuna.distributions.IntDistribution(int(domain.low), int(domain.high), log=domain.log)
+    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
 
 
 def _scheduler(search: Search, folds: int) -> TrialScheduler:

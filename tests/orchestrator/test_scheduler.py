@@ -1,7 +1,8 @@
 """Plans really run by Ray: slow for Ray's start-up and its workers' imports, some seconds each time."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,23 @@ import ray
 import torch
 
 from ifmmin.data.corpus import Corpus, Sequences
-from ifmmin.model.checkpoint import Epoch
 from ifmmin.orchestrator.execution import scheduler
-from ifmmin.orchestrator.execution.scheduler import Failure, Outcome, run_plan
+from ifmmin.orchestrator.execution.events import (
+    ClusterChanged,
+    EpochEnded,
+    Event,
+    Finished,
+    Outcome,
+    Retried,
+    StageFailure,
+    Started,
+)
+from ifmmin.orchestrator.execution.scheduler import run_plan
 from ifmmin.orchestrator.execution.stages import execute
-from ifmmin.orchestrator.execution.workers import Workers
+from ifmmin.orchestrator.execution.workers import Workers, failure_of
 from ifmmin.orchestrator.planning.configuration import Compute, Configuration, load_configuration
-from ifmmin.orchestrator.planning.plan import Plan, Stage, make_plan
+from ifmmin.orchestrator.planning.plan import Plan, make_plan
+from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store, StoreError
 from tests.small import make_corpus
 
@@ -26,49 +37,46 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 CORPUS = replace(make_corpus(), fingerprint="small")
 
 
-class Record:
-    """A listener that keeps what it is told."""
-
-    def __init__(self, on_finished: Callable[[Stage], None] = lambda _: None) -> None:
-        self.events: list[tuple[str, str]] = []
-        self.epochs: dict[str, list[int]] = {}
-        self._on_finished = on_finished
-
-    def cluster(self, description: str) -> None:
-        assert "CPU" in description
-
-    def started(self, stage: Stage) -> None:
-        self.events.append(("started", stage.key))
-
-    def epoch(self, stage: Stage, epoch: Epoch) -> None:
-        self.epochs.setdefault(stage.key, []).append(epoch.epoch)
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        assert seconds > 0
-        self.events.append(("finished", stage.key))
-        self._on_finished(stage)
-
-    def retried(self, stage: Stage, why: str) -> None:
-        assert why
-        self.events.append(("retried", stage.key))
-
-    def failed(self, stage: Stage, failure: Failure) -> None:
-        assert failure.reason
-        self.events.append(("failed", stage.key))
-
-    def skipped(self, stage: Stage) -> None:
-        self.events.append(("skipped", stage.key))
-
-    def tick(self) -> None:
-        pass
-
-
 def configure(workers: int, **overrides: object) -> Configuration:
-    return load_configuration("demo", {"parameters": {"epochs": 2}, "compute": {"workers": workers}, **overrides})
+    changes = {"hyperparameters": {"epochs": 2}, "compute": {"workers": workers}, **overrides}
+    return load_configuration("demo", changes)
 
 
-def run(plan: Plan, store: Store, workers: int, corpus: Corpus = CORPUS, listener: Record | None = None) -> Outcome:
-    return run_plan(plan, corpus, store, configure(workers).compute, listener or Record())
+@dataclass
+class Record:
+    """What the events of a plan say."""
+
+    outcome: Outcome = field(default_factory=Outcome)
+    epochs: dict[str, list[int]] = field(default_factory=dict)
+    started: list[str] = field(default_factory=list)
+    retried: list[str] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        self.outcome.take(event)
+        if isinstance(event, ClusterChanged):
+            assert "CPU" in event.description
+        elif isinstance(event, Started):
+            self.started.append(event.stage.key)
+        elif isinstance(event, EpochEnded):
+            self.epochs.setdefault(event.stage.key, []).append(event.epoch.epoch)
+        elif isinstance(event, Retried):
+            self.retried.append(event.stage.key)
+        elif isinstance(event, Finished):
+            assert event.seconds > 0
+
+
+def run(plan: Plan, store: Store, compute: Compute, corpus: Corpus = CORPUS) -> Record:
+    record = Record()
+    for event in run_plan(plan, corpus, store, compute):
+        record.take(event)
+    return record
+
+
+def compute_alone(plan: Plan, store: Store, corpus: Corpus = CORPUS) -> None:
+    """Every stage, one after the other in this process, without Ray."""
+    for stage in plan.stages.values():
+        upstream = {name: store.read_weights(key) for name, key in stage.upstream.items()}
+        store.write_stage(stage, execute(stage, corpus, upstream))
 
 
 def contents(plan: Plan, store: Store) -> dict[str, bytes]:
@@ -84,10 +92,8 @@ def contents(plan: Plan, store: Store) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
-    """Every stage computed one after the other in this process, without Ray."""
     plan, store = make_plan(configure(1), CORPUS), Store(tmp_path_factory.mktemp("plain"))
-    for stage in plan.stages.values():
-        store.write_stage(stage, execute(stage, CORPUS, [store.read_weights(key) for key in stage.upstream]))
+    compute_alone(plan, store)
     return plan, store
 
 
@@ -97,30 +103,24 @@ def test_results_do_not_depend_on_ray_or_the_number_of_workers(
     undisturbed: tuple[Plan, Store], tmp_path: Path, workers: int
 ) -> None:
     plan, expected = undisturbed
-    listener = Record()
-    outcome = run(plan, Store(tmp_path), workers, listener=listener)
-    assert sorted(outcome.done) == sorted(plan.stages)
+    record = run(plan, Store(tmp_path), Compute(workers=workers))
+    assert sorted(record.outcome.done) == sorted(plan.stages)
     assert contents(plan, Store(tmp_path)) == contents(plan, expected)
-    assert all(listener.epochs[stage.key] == [1, 2] for stage in plan.stages.values() if stage.epochs)
-    again = Record()
-    assert run(plan, Store(tmp_path), workers, listener=again) == Outcome()
-    assert again.events == []
+    assert all(record.epochs[stage.key] == [1, 2] for stage in plan.stages.values() if stage.epochs)
+    assert list(run_plan(plan, CORPUS, Store(tmp_path), Compute(workers=workers))) == []
 
 
 @pytest.mark.slow
 def test_a_shared_pretraining_runs_once_and_is_the_same_whoever_asked(tmp_path: Path) -> None:
     def plan_of(*systems: str) -> Plan:
-        parameters = {"epochs": 1} | ({"steps": 4} if "mctn" in systems else {})
-        return make_plan(configure(2, systems=systems, folds="1", parameters=parameters), CORPUS)
+        hyperparameters = {"epochs": 1} | ({"steps": 4} if "mctn" in systems else {})
+        return make_plan(configure(2, systems=systems, folds="1", hyperparameters=hyperparameters), CORPUS)
 
     everything, alone = plan_of("mmin", "fusion", "mctn"), plan_of("fusion")
     together, by_itself = Store(tmp_path / "together"), Store(tmp_path / "alone")
-    listener = Record()
-    run(everything, together, 2, listener=listener)
-    finished = [key for event, key in listener.events if event == "finished"]
-    assert sorted(finished) == sorted(everything.stages)
-    for stage in alone.stages.values():
-        by_itself.write_stage(stage, execute(stage, CORPUS, [by_itself.read_weights(key) for key in stage.upstream]))
+    record = run(everything, together, Compute(workers=2))
+    assert sorted(record.outcome.done) == sorted(everything.stages)
+    compute_alone(alone, by_itself)
     assert contents(alone, together) == contents(alone, by_itself)
 
 
@@ -130,18 +130,16 @@ def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
 ) -> None:
     plan, expected = undisturbed
     store, finished = Store(tmp_path), []
-
-    def interrupt(stage: Stage) -> None:
-        finished.append(stage.key)
-        if len(finished) == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(plan, store, 2, listener=Record(interrupt))
+    with closing(run_plan(plan, CORPUS, store, Compute(workers=2))) as events:
+        while len(finished) < 4:
+            event = next(events)
+            if isinstance(event, Finished):
+                finished.append(event.stage.key)
+    assert not ray.is_initialized()
     before = store.completed(plan.stages)
     assert set(finished) <= before
-    outcome = run(plan, store, 2)
-    assert set(outcome.done) == set(plan.stages) - before
+    record = run(plan, store, Compute(workers=2))
+    assert set(record.outcome.done) == set(plan.stages) - before
     assert contents(plan, store) == contents(plan, expected)
 
 
@@ -156,8 +154,8 @@ def spoilt_in_the_first_fold() -> Corpus:
 @pytest.mark.slow
 def test_a_failing_stage_skips_what_depends_on_it_and_nothing_else(tmp_path: Path) -> None:
     corpus = spoilt_in_the_first_fold()
-    plan, listener = make_plan(configure(2), corpus), Record()
-    outcome = run(plan, Store(tmp_path), 2, corpus, listener)
+    plan = make_plan(configure(2), corpus)
+    outcome = run(plan, Store(tmp_path), Compute(workers=2), corpus).outcome
     first = plan.runs[0]
     assert list(outcome.failed) == [first.stages["pretrain"]]
     assert sorted(outcome.skipped) == sorted([first.stages["train"], first.stages["evaluate"]])
@@ -169,20 +167,21 @@ def test_a_failing_stage_skips_what_depends_on_it_and_nothing_else(tmp_path: Pat
 
 @pytest.mark.slow
 def test_runs_that_train_as_one_are_kept_one_by_one_and_fail_one_by_one(tmp_path: Path) -> None:
-    corpus, listener = spoilt_in_the_first_fold(), Record()
+    corpus = spoilt_in_the_first_fold()
     configuration = configure(2, seeds="0-1", compute={"workers": 2, "runs_per_task": 4})
     plan = make_plan(configuration, corpus)
     assert len(plan.runs) == 6
-    outcome = run_plan(plan, corpus, Store(tmp_path), configuration.compute, listener)
+    record = run(plan, Store(tmp_path), configuration.compute, corpus)
     spoilt = [own for own in plan.runs if own.fold == 1]
-    assert sorted(outcome.failed) == sorted(own.stages["pretrain"] for own in spoilt)
-    assert sorted(outcome.skipped) == sorted(own.stages[name] for own in spoilt for name in ("train", "evaluate"))
-    started = [key for event, key in listener.events if event == "started"]
-    assert len(started) == len(set(started))
+    assert sorted(record.outcome.failed) == sorted(own.stages["pretrain"] for own in spoilt)
+    skipped = sorted(own.stages[name] for own in spoilt for name in ("train", "evaluate"))
+    assert sorted(record.outcome.skipped) == skipped
+    assert len(record.started) == len(set(record.started))
+    store = Store(tmp_path)
     for own in plan.runs:
         if own.fold == 2:
-            stage, store = plan.stages[own.stages["train"]], Store(tmp_path)
-            alone = execute(stage, corpus, [store.read_weights(key) for key in stage.upstream])
+            stage = plan.stages[own.stages["train"]]
+            alone = execute(stage, corpus, {name: store.read_weights(key) for name, key in stage.upstream.items()})
             kept = store.read_weights(stage.key)
             assert max(float(np.abs(kept[name] - value).max()) for name, value in alone.weights.items()) < 1e-3
             assert store.read_table(stage.key, "history").num_rows == 2
@@ -193,12 +192,12 @@ def test_results_that_cannot_be_kept_end_the_run_in_one_sentence(tmp_path: Path)
     (tmp_path / "stages").write_text("a file where a folder should be")
     plan = make_plan(configure(1, folds="1"), CORPUS)
     with pytest.raises(StoreError, match="cannot be written"):
-        run(plan, Store(tmp_path), 1)
+        run(plan, Store(tmp_path), Compute(workers=1))
 
 
 @ray.remote(num_cpus=0)
-def starve() -> tuple[None, None]:
-    raise torch.OutOfMemoryError
+def starve() -> list[StageFailure]:
+    return [failure_of(torch.OutOfMemoryError("CUDA out of memory"))]
 
 
 class Starved(Workers):
@@ -211,27 +210,37 @@ class Starved(Workers):
     def runs_per_task(self, alike: int, places: int) -> int:  # noqa: ARG002
         return 1
 
-    def submit(
-        self, stages: Sequence[Stage], upstream: Sequence[Sequence[Any]], share: float | None = None
-    ) -> list[tuple[Any, Any]]:
-        if (share or self.share(stages[0])) < 1:
-            return [tuple(starve.options(num_returns=2).remote())]
-        return Workers(**{**vars(self), "device": "cpu"}).submit(stages, upstream, share=0)
+    def submit(self, stages: Sequence[Stage], share: float) -> Any:
+        if share < 1:
+            return starve.remote()
+        return Workers(**{**vars(self), "device": "cpu"}).submit(stages, 0)
 
 
 @pytest.mark.slow
 def test_a_stage_that_is_out_of_gpu_memory_gets_more_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, listener = make_plan(configure(1, folds="1"), CORPUS), Record()
+    plan = make_plan(configure(1, folds="1"), CORPUS)
     monkeypatch.setattr(scheduler, "Workers", Starved)
-    assert sorted(run(plan, Store(tmp_path), 1, listener=listener).done) == sorted(plan.stages)
-    retried = [key for event, key in listener.events if event == "retried"]
+    record = run(plan, Store(tmp_path), Compute(workers=1))
+    assert sorted(record.outcome.done) == sorted(plan.stages)
     pretrain, train, evaluate = plan.runs[0].stages.values()
-    assert [retried.count(key) for key in (pretrain, train, evaluate)] == [2, 2, 4]  # from 1/4 and 1/10 to the whole
+    counts = [record.retried.count(key) for key in (pretrain, train, evaluate)]
+    assert counts == [2, 2, 4]  # from 1/4 and 1/10 to the whole
 
 
-def test_only_what_lacks_gpu_memory_gets_more_of_it() -> None:
-    workers = Workers(None, None, Compute(), "cuda")
-    assert workers.larger_share(0.25, torch.OutOfMemoryError()) == 0.5
-    assert workers.larger_share(0.6, torch.OutOfMemoryError()) == 1
-    assert workers.larger_share(1.0, torch.OutOfMemoryError()) is None
-    assert workers.larger_share(0.25, ValueError()) is None
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nTried 2 GiB"),
+            "gpu-memory",
+            "OutOfMemoryError: CUDA out of memory.",
+        ),
+        (StoreError("The disk is full."), "storage", "The disk is full."),
+        (ValueError("no"), "error", "ValueError: no"),
+        (ValueError(), "error", "ValueError: no reason given"),
+    ],
+)
+def test_a_failure_says_why_in_one_line(error: Exception, kind: str, reason: str) -> None:
+    failure = failure_of(error)
+    assert (failure.kind, failure.reason) == (kind, reason)
+    assert type(error).__name__ in failure.traceback

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import ray
 
+from ifmmin.model.hyperparameters import Hyperparameter
 from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.planning.configuration import Compute, Range, Search
+from ifmmin.orchestrator.search.space import Dimension
 from ifmmin.orchestrator.search.trials import Trial
 from ifmmin.orchestrator.search.tuning import Task, prepare_environment, run_trials
 
@@ -23,14 +25,14 @@ FOLDS = [3, 1, 2, 4, 5]
 
 @ray.remote(num_cpus=0)
 class Planted:
-    """Best at lambda2 = 30 and K = 3; folds differ in difficulty by more than settings do."""
+    """Best at lambda2 = 30 and K = 3; folds differ in difficulty by more than hyperparameters do."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[float, int]] = []
 
-    def validate(self, settings: dict[str, float], fold: int) -> list[float]:
-        self.asked.append((settings["lambda2"], fold))
-        distance = math.log10(settings["lambda2"] / 30) ** 2 + 0.1 * (settings["moment_order"] - 3) ** 2
+    def validate(self, hyperparameters: dict[str, float], fold: int) -> list[float]:
+        self.asked.append((hyperparameters["lambda2"], fold))
+        distance = math.log10(hyperparameters["lambda2"] / 30) ** 2 + 0.1 * (hyperparameters["moment_order"] - 3) ** 2
         return [0.9 - 0.1 * fold - 0.05 * distance]
 
     def questions(self) -> list[tuple[float, int]]:
@@ -41,15 +43,15 @@ class Kept:
     def __init__(self, known: list[Trial] | None = None) -> None:
         self.trials = dict(enumerate(known or []))
 
-    def trial_changed(self, number: int, trial: Trial) -> None:
+    def __call__(self, number: int, trial: Trial) -> None:
         self.trials[number] = trial
-
-    def tick(self) -> None:
-        pass
 
 
 def task(trials: int, **options: Any) -> Task:
-    space = {"lambda2": (Range(low=0.1, high=1000, log=True), float), "moment_order": (Range(low=1, high=7), int)}
+    space = {
+        "lambda2": Dimension(Hyperparameter("lambda2", "float", 100.0, ""), Range(low=0.1, high=1000, log=True)),
+        "moment_order": Dimension(Hyperparameter("moment_order", "int", 5, ""), Range(low=1, high=7)),
+    }
     return Task(Search(trials=trials, **options), space, {"lambda2": 100.0, "moment_order": 5}, FOLDS, seed=0)
 
 
@@ -64,18 +66,18 @@ def test_a_planted_optimum_is_found_and_poor_trials_are_stopped() -> None:
     kept = Kept()
     run_trials(task(25), Planted.remote(), [], 3, kept)  # type: ignore[attr-defined]
     assert len(kept.trials) == 25
-    assert kept.trials[0].settings == {"lambda2": 100, "moment_order": 5}
+    assert kept.trials[0].hyperparameters == {"lambda2": 100, "moment_order": 5}
     assert {trial.state for trial in kept.trials.values()} == {"completed", "stopped"}
     best = max((t for t in kept.trials.values() if t.state == "completed"), key=lambda t: t.means[-1])
-    assert 10 < best.settings["lambda2"] < 100
-    assert 2 <= best.settings["moment_order"] <= 4
+    assert 10 < best.hyperparameters["lambda2"] < 100
+    assert 2 <= best.hyperparameters["moment_order"] <= 4
     first = kept.trials[0].means
     assert best.means[len(first) - 1] > first[-1]
     visited = sum(len(trial.means) for trial in kept.trials.values())
     assert visited < 0.8 * 25 * len(FOLDS)
     for trial in kept.trials.values():
-        assert type(trial.settings["moment_order"]) is int
-        common = min(len(first), len(trial.means)) - 1  # over the same folds only settings count
+        assert type(trial.hyperparameters["moment_order"]) is int
+        common = min(len(first), len(trial.means)) - 1  # over the same folds only hyperparameters count
         assert first[0] - trial.means[0] == pytest.approx(first[common] - trial.means[common])
 
 
@@ -83,7 +85,7 @@ def test_known_trials_are_taken_as_they_ended_and_the_unfinished_go_on() -> None
     first = Kept()
     run_trials(task(4, scheduler="none"), Planted.remote(), [], 2, first)  # type: ignore[attr-defined]
     completed, other, *_ = first.trials.values()
-    stopped = Trial(other.settings, other.means[:2], "stopped")
+    stopped = Trial(other.hyperparameters, other.means[:2], "stopped")
     unfinished = Trial({"lambda2": 7.0, "moment_order": 2}, (0.5,), "running")
     failed = Trial({"lambda2": 9.0, "moment_order": 2}, (), "failed", "a reason")
     known = [completed, stopped, unfinished, failed]
@@ -95,13 +97,13 @@ def test_known_trials_are_taken_as_they_ended_and_the_unfinished_go_on() -> None
     assert second.trials[1] == stopped
     assert [len(second.trials[n].means) for n in (2, 3, 4)] == 3 * [len(FOLDS)]
     asked = ray.get(objective.questions.remote())
-    assert [fold for value, fold in asked if value == stopped.settings["lambda2"]] == FOLDS[:2]
+    assert [fold for value, fold in asked if value == stopped.hyperparameters["lambda2"]] == FOLDS[:2]
 
 
 @ray.remote(num_cpus=0)
 class Failing:
-    def validate(self, settings: dict[str, float], fold: int) -> list[float]:
-        if settings["lambda2"] == 100 and fold == 1:
+    def validate(self, hyperparameters: dict[str, float], fold: int) -> list[float]:
+        if hyperparameters["lambda2"] == 100 and fold == 1:
             raise ValueError("the loss is not finite")
         return [0.5]
 

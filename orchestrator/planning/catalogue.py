@@ -1,0 +1,180 @@
+"""Which systems there are, what can be set, and the versions of their code; without PyTorch where that is possible.
+
+`model/systems/catalogue.json` describes the systems as they were released, with a hash of their source. While the
+source is the same, that file is all that is read. Where it differs, somebody is changing a system: then the systems are
+imported, and the stages whose source has changed get its hash into their keys, so that results of other code are never
+taken for theirs. `python -m tests.catalogue` writes the file.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from ifmmin.model.hyperparameters import Hyperparameter, HyperparameterValue
+from ifmmin.model.source import source_hash
+
+if TYPE_CHECKING:
+    from ifmmin.model.definition import StageDefinition
+
+FILE = resources.files("ifmmin.model") / "systems" / "catalogue.json"
+SYSTEMS = "ifmmin.model.systems"
+TRAINING = ("ifmmin.model.training", "ifmmin.model.stacking.stack")
+EVALUATION = ("ifmmin.model.evaluation",)
+PROTOCOLS = ("ifmmin.model.protocols",)
+
+
+@dataclass(frozen=True)
+class StageDescription:
+    """A stage definition as planning needs it.
+
+    Attributes:
+        definition: its name.
+        version: of its code: that of the definition, followed by a hash where its source is not the released one.
+        losses: titles of the loss terms.
+    """
+
+    definition: str
+    version: int | str
+    hyperparameters: tuple[Hyperparameter, ...]
+    after: tuple[str, ...]
+    conditions: tuple[str, ...]
+    losses: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SystemDescription:
+    """A system as planning and reporting need it, see `model.definition.System`; `embeds` if it has an embedding."""
+
+    name: str
+    summary: str
+    stages: Mapping[str, StageDescription]
+    search_space: Mapping[str, tuple[HyperparameterValue, ...]]
+    featured_loss: str | None
+    embeds: bool
+
+
+@dataclass(frozen=True)
+class ProtocolDescription:
+    """An evaluation protocol, see `model.protocols.Protocol`."""
+
+    summary: str
+    rates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All that can be planned.
+
+    Attributes:
+        reference: the system that the others are compared with.
+        evaluation, protocol: versions of the code of evaluations in the fixed conditions and under protocols.
+    """
+
+    systems: Mapping[str, SystemDescription]
+    protocols: Mapping[str, ProtocolDescription]
+    reference: str
+    evaluation: int | str
+    protocol: int | str
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The catalogue of the code as it is now."""
+    released = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"source": None, "code": {}}
+    if released["source"] == source_of_all():
+        return read(released["catalogue"])
+    return describe(released["code"])
+
+
+def source_of_all() -> str:
+    """The hash of the source of all systems, of training and of evaluation."""
+    return source_hash([SYSTEMS, *TRAINING, *EVALUATION, *PROTOCOLS])
+
+
+def systems() -> Mapping[str, SystemDescription]:
+    """All systems by name, in the order of their registration."""
+    return catalogue().systems
+
+
+def modules_of(definition: "StageDefinition") -> set[str]:
+    """The modules that a stage's numbers come from; those that they import are not among them."""
+    parts = definition.network, definition.objective, definition.hyperparameters, definition.optimizer
+    return {*TRAINING, *(part.__module__ for part in (*parts, definition.schedule))}
+
+
+def to_json(described: Catalogue) -> dict[str, Any]:
+    """The catalogue as `catalogue.json` keeps it."""
+    return asdict(described)
+
+
+def read(content: Mapping[str, Any]) -> Catalogue:
+    """The catalogue from what `to_json` made of it."""
+
+    def stage(kept: Mapping[str, Any]) -> StageDescription:
+        hyperparameters = tuple(
+            Hyperparameter(**{**item, "choices": tuple(item["choices"])}) for item in kept["hyperparameters"]
+        )
+        tuples = {name: tuple(kept[name]) for name in ("after", "conditions")}
+        return StageDescription(**{**kept, **tuples, "hyperparameters": hyperparameters})
+
+    def system(kept: Mapping[str, Any]) -> SystemDescription:
+        stages = {name: stage(own) for name, own in kept["stages"].items()}
+        space = {name: tuple(values) for name, values in kept["search_space"].items()}
+        return SystemDescription(**{**kept, "stages": stages, "search_space": space})
+
+    return Catalogue(
+        **{
+            **content,
+            "systems": {name: system(kept) for name, kept in content["systems"].items()},
+            "protocols": {
+                name: ProtocolDescription(kept["summary"], tuple(kept["rates"]))
+                for name, kept in content["protocols"].items()
+            },
+        }
+    )
+
+
+def describe(released: Mapping[str, Mapping[str, Any]]) -> Catalogue:
+    """The catalogue from the systems themselves.
+
+    Args:
+        released: version and source of each definition, and of `evaluation` and `protocol`.
+    """
+    from ifmmin.model import evaluation, protocols
+    from ifmmin.model import systems as registered
+    from ifmmin.model.hyperparameters import hyperparameters_of
+
+    def version(name: str, number: int, modules: Iterable[str]) -> int | str:
+        source = source_hash(modules)
+        return number if {"version": number, "source": source} == released.get(name) else f"{number} {source}"
+
+    return Catalogue(
+        systems={
+            system.name: SystemDescription(
+                name=system.name,
+                summary=system.summary,
+                stages={
+                    stage: StageDescription(
+                        definition=definition.name,
+                        version=version(definition.name, definition.version, modules_of(definition)),
+                        hyperparameters=hyperparameters_of(definition.hyperparameters),
+                        after=definition.after,
+                        conditions=tuple(map(str, definition.conditions)),
+                        losses=dict(definition.losses),
+                    )
+                    for stage, definition in system.stages.items()
+                },
+                search_space=dict(system.search_space),
+                featured_loss=system.featured_loss,
+                embeds=system.embedding is not None,
+            )
+            for system in registered.SYSTEMS.values()
+        },
+        protocols={name: ProtocolDescription(own.summary, own.rates) for name, own in protocols.PROTOCOLS.items()},
+        reference=registered.REFERENCE,
+        evaluation=version("evaluation", evaluation.EVALUATION_VERSION, EVALUATION),
+        protocol=version("protocol", protocols.PROTOCOL_VERSION, PROTOCOLS),
+    )

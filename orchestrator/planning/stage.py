@@ -1,0 +1,97 @@
+"""A stage: one step of a run, everything its result depends on, and the result itself. Plain values."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ifmmin.data.conditions import Condition
+from ifmmin.model.hyperparameters import HyperparameterValue
+
+KEY_FORMAT = 1
+_FIRST_WORDS = {"definition": "recipe", "hyperparameters": "parameters"}
+"""What the first stores called them. Keys still do, so that those stores stay readable."""
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run, and everything its result depends on.
+
+    Attributes:
+        key: hash of all the other attributes but `name`; the same wherever the same result is asked for.
+        name: what the stage is called within its run: pretrain, train, evaluate.
+        action: whether the network of the definition is trained or evaluated.
+        definition: which network and losses, see `model.systems.DEFINITIONS`.
+        version: of the code that the result comes from, see `planning.catalogue`.
+        corpus: fingerprint.
+        hyperparameters: those it reads.
+        upstream: keys of the stages whose weights it needs, by their names within the run; for an evaluation, every
+            network that it evaluates.
+        condition: whose network is trained, where the definition has one for each condition.
+        protocol: under which an evaluation is made, see `model.protocols.PROTOCOLS`; none for the fixed conditions.
+    """
+
+    key: str
+    name: str
+    action: Literal["train", "evaluate"]
+    definition: str
+    version: int | str
+    corpus: str
+    fold: int
+    seed: int
+    precision: Precision
+    hyperparameters: Mapping[str, HyperparameterValue]
+    upstream: Mapping[str, str]
+    condition: Condition | None = None
+    protocol: str | None = None
+
+    @classmethod
+    def of(cls, name: str, content: Mapping[str, Any]) -> "Stage":
+        """A stage with its key, from all other attributes."""
+        hashed = {_FIRST_WORDS.get(word, word): value for word, value in content.items()}
+        hashed["upstream"] = list(content["upstream"].values())
+        text = json.dumps({"format": KEY_FORMAT, **hashed}, sort_keys=True)
+        return cls(key=hashlib.sha256(text.encode()).hexdigest()[:24], name=name, **content)
+
+    @classmethod
+    def recorded(cls, content: Mapping[str, Any]) -> "Stage":
+        """A stage as a store keeps it, in the words of today or of the first stores."""
+        read = dict(content)
+        for word, first in _FIRST_WORDS.items():
+            if first in read:
+                read[word] = read.pop(first)
+        if isinstance(read["upstream"], list):
+            read["upstream"] = {str(number): key for number, key in enumerate(read["upstream"])}
+        return cls(**read)
+
+    def alike(self, other: "Stage") -> bool:
+        """Whether the two differ in fold and seed alone."""
+        differing = {"key", "name", "fold", "seed", "upstream"}
+        return all(value == getattr(other, name) for name, value in vars(self).items() if name not in differing)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the stage trains; 0 for an evaluation."""
+        return int(self.hyperparameters["epochs"]) if self.action == "train" else 0
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The result of a stage: weights and history of a trained network, or the predictions of an evaluation.
+
+    Attributes:
+        weights: of the network by name; empty for an evaluation.
+        tables: `history` (a row for each epoch) or `predictions` (a row for each test utterance and condition).
+        seconds: how long it took, an earlier attempt that was resumed included; its share, if it was not alone.
+    """
+
+    weights: Mapping[str, NDArray[np.float32]]
+    tables: Mapping[str, pa.Table]
+    seconds: float
