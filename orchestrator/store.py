@@ -89,6 +89,14 @@ class Store:
         except (OSError, safetensors.SafetensorError) as error:
             raise self._damaged(key, path, error) from None
 
+    def read_upstream(self, stage: Stage) -> "dict[str, Weights]":
+        """The weights of all stages that a stage starts from, by their names within the run.
+
+        Raises:
+            StoreError: they are missing or damaged.
+        """
+        return {name: self.read_weights(key) for name, key in stage.upstream.items()}
+
     def read_table(self, key: str, name: str) -> pa.Table:
         """`history` or `predictions` of a completed stage.
 

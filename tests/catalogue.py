@@ -45,7 +45,7 @@ def compute_numbers() -> Numbers:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         for stage in [*plan.stages.values(), *evaluations.stages.values()]:
-            result = execute(stage, corpus, {name: store.read_weights(key) for name, key in stage.upstream.items()})
+            result = execute(stage, corpus, store.read_upstream(stage))
             store.write_stage(stage, result)
             if stage.action == "train":
                 numbers[stage.definition] += result.tables["history"]["loss/total"].to_pylist()

@@ -20,11 +20,15 @@ from ifmmin.orchestrator.planning.configuration import Compute
 def ray_session(compute: Compute) -> Iterator[None]:
     """Join the Ray cluster of this machine, or start Ray on it for as long as the context lasts.
 
-    A cluster is one that RAY_ADDRESS names, or that `ray start` started here; RAY_ADDRESS=local joins none.
+    A cluster is one that RAY_ADDRESS names, or that `ray start` started here; RAY_ADDRESS=local joins none. Where the
+    caller has called `ray.init`, as notebooks do, that session is used, and left open.
 
     Raises:
         UserError: the cluster cannot be joined.
     """
+    if ray.is_initialized():
+        yield
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Failures are told by the driver, once; Ray would print them again for every stage that depended on one.

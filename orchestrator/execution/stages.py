@@ -17,8 +17,8 @@ from ifmmin.model.evaluation import predict
 from ifmmin.model.history import Checkpoints, Epoch
 from ifmmin.model.protocols import PROTOCOLS, run_protocol
 from ifmmin.model.run import DivergedError, Start, Trained, autocast
-from ifmmin.model.systems import DEFINITIONS
 from ifmmin.model.stacking.training import train_stacked
+from ifmmin.model.systems import DEFINITIONS
 from ifmmin.model.training import train, trained_network
 from ifmmin.orchestrator.planning.stage import Stage, StageResult
 

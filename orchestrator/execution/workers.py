@@ -6,7 +6,7 @@ The driver imports this module, and no PyTorch with it: that is loaded in the wo
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,7 @@ def _compute(stages: Sequence[Stage], context: Context, device: str) -> "Iterato
         return
     if stages[0].action == "evaluate":
         for stage in stages:
-            yield execute(stage, context.corpus, _upstream(stage, context.store), device=device)
+            yield execute(stage, context.corpus, context.store.read_upstream(stage), device=device)
         return
     fitting = context.compute.runs_per_task or _fitting(device)
     for first in range(0, len(stages), fitting):
@@ -138,15 +138,10 @@ def _task(stage: Stage, context: Context) -> "Task":
 
     return Task(
         stage,
-        _upstream(stage, context.store),
+        context.store.read_upstream(stage),
         partial(report, context.mailbox, stage.key),
         StoredCheckpoints(context.store, stage.key, context.compute.checkpoint_s),
     )
-
-
-def _upstream(stage: Stage, store: Store) -> Mapping[str, Any]:
-    """The weights of the stages that a stage starts from, by stage name."""
-    return {name: store.read_weights(key) for name, key in stage.upstream.items()}
 
 
 def _fitting(device: str) -> int:

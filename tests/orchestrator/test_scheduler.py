@@ -1,8 +1,9 @@
-"""Plans really run by Ray: slow for Ray's start-up and its workers' imports, some seconds each time."""
+"""Plans really run by Ray: slow for Ray's start-up and its workers' imports."""
 
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ifmmin.orchestrator.planning.configuration import Compute, Configuration, l
 from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store, StoreError
+from tests.gate import Gate
 from tests.small import make_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -75,8 +77,7 @@ def run(plan: Plan, store: Store, compute: Compute, corpus: Corpus = CORPUS) -> 
 def compute_alone(plan: Plan, store: Store, corpus: Corpus = CORPUS) -> None:
     """Every stage, one after the other in this process, without Ray."""
     for stage in plan.stages.values():
-        upstream = {name: store.read_weights(key) for name, key in stage.upstream.items()}
-        store.write_stage(stage, execute(stage, corpus, upstream))
+        store.write_stage(stage, execute(stage, corpus, store.read_upstream(stage)))
 
 
 def contents(plan: Plan, store: Store) -> dict[str, bytes]:
@@ -98,6 +99,25 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
 
 
 @pytest.mark.slow
+def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
+    undisturbed: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow: it leaves Ray, and starts it again."""
+    plan, expected = undisturbed
+    store, gate = Store(tmp_path / "store"), Gate(tmp_path / "gate")
+    gate.admit(4)
+    with monkeypatch.context() as patch, closing(run_plan(plan, CORPUS, store, Compute(workers=2))) as events:
+        patch.setenv(*gate.variable)
+        finished = {event.stage.key for event in islice((e for e in events if isinstance(e, Finished)), 4)}
+    assert not ray.is_initialized()
+    assert store.completed(plan.stages) == finished
+    record = run(plan, store, Compute(workers=2))
+    assert set(record.outcome.done) == set(plan.stages) - finished
+    assert contents(plan, store) == contents(plan, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_do_not_depend_on_ray_or_the_number_of_workers(
     undisturbed: tuple[Plan, Store], tmp_path: Path, workers: int
@@ -111,6 +131,7 @@ def test_results_do_not_depend_on_ray_or_the_number_of_workers(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
 def test_a_shared_pretraining_runs_once_and_is_the_same_whoever_asked(tmp_path: Path) -> None:
     def plan_of(*systems: str) -> Plan:
         hyperparameters = {"epochs": 1} | ({"steps": 4} if "mctn" in systems else {})
@@ -124,25 +145,6 @@ def test_a_shared_pretraining_runs_once_and_is_the_same_whoever_asked(tmp_path: 
     assert contents(alone, together) == contents(alone, by_itself)
 
 
-@pytest.mark.slow
-def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
-    undisturbed: tuple[Plan, Store], tmp_path: Path
-) -> None:
-    plan, expected = undisturbed
-    store, finished = Store(tmp_path), []
-    with closing(run_plan(plan, CORPUS, store, Compute(workers=2))) as events:
-        while len(finished) < 4:
-            event = next(events)
-            if isinstance(event, Finished):
-                finished.append(event.stage.key)
-    assert not ray.is_initialized()
-    before = store.completed(plan.stages)
-    assert set(finished) <= before
-    record = run(plan, store, Compute(workers=2))
-    assert set(record.outcome.done) == set(plan.stages) - before
-    assert contents(plan, store) == contents(plan, expected)
-
-
 def spoilt_in_the_first_fold() -> Corpus:
     """Only the first fold trains on the utterances that are not numbers; the losses there become NaN."""
     sequences = CORPUS.sequences["v"]
@@ -152,6 +154,7 @@ def spoilt_in_the_first_fold() -> Corpus:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
 def test_a_failing_stage_skips_what_depends_on_it_and_nothing_else(tmp_path: Path) -> None:
     corpus = spoilt_in_the_first_fold()
     plan = make_plan(configure(2), corpus)
@@ -166,6 +169,7 @@ def test_a_failing_stage_skips_what_depends_on_it_and_nothing_else(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
 def test_runs_that_train_as_one_are_kept_one_by_one_and_fail_one_by_one(tmp_path: Path) -> None:
     corpus = spoilt_in_the_first_fold()
     configuration = configure(2, seeds="0-1", compute={"workers": 2, "runs_per_task": 4})
@@ -181,13 +185,14 @@ def test_runs_that_train_as_one_are_kept_one_by_one_and_fail_one_by_one(tmp_path
     for own in plan.runs:
         if own.fold == 2:
             stage = plan.stages[own.stages["train"]]
-            alone = execute(stage, corpus, {name: store.read_weights(key) for name, key in stage.upstream.items()})
+            alone = execute(stage, corpus, store.read_upstream(stage))
             kept = store.read_weights(stage.key)
             assert max(float(np.abs(kept[name] - value).max()) for name, value in alone.weights.items()) < 1e-3
             assert store.read_table(stage.key, "history").num_rows == 2
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
 def test_results_that_cannot_be_kept_end_the_run_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "stages").write_text("a file where a folder should be")
     plan = make_plan(configure(1, folds="1"), CORPUS)
@@ -217,6 +222,7 @@ class Starved(Workers):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
 def test_a_stage_that_is_out_of_gpu_memory_gets_more_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(configure(1, folds="1"), CORPUS)
     monkeypatch.setattr(scheduler, "Workers", Starved)

@@ -1,35 +1,32 @@
 """Searches: their record, their costs, and whole ones on a small corpus; slow where Ray and Tune are started."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import ray
 import yaml
 from mlflow.tracking import MlflowClient
 
 from ifmmin.data.corpus import Fold
-from ifmmin.orchestrator.execution.cluster import ray_session
+from ifmmin.orchestrator.execution.events import Outcome
 from ifmmin.orchestrator.execution.stages import execute
-from ifmmin.orchestrator.execution.workers import Workers
 from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.planning.configuration import Compute, Configuration, load_configuration
+from ifmmin.orchestrator.planning.configuration import Configuration, load_configuration
 from ifmmin.orchestrator.planning.plan import make_plan
-from ifmmin.orchestrator.search.desk import Desk
+from ifmmin.orchestrator.search.driver import TrialChanged, run_search
 from ifmmin.orchestrator.search.figures import search_files, trials_table
+from ifmmin.orchestrator.search.space import check_space, first_hyperparameters
 from ifmmin.orchestrator.search.trials import (
+    CostCounter,
     SearchError,
     SearchRecord,
     Trial,
-    check_space,
+    TrialPlans,
     count_costs,
-    first_settings,
     take_best,
-    with_trial,
 )
 from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.experiments import PARENT, compared_runs
@@ -72,18 +69,19 @@ def test_a_record_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
 
 def test_costs_count_each_stage_once_and_what_was_saved() -> None:
     # K = 5 on three folds for all, K = 2 on one; a training for each trial and fold.
-    costs = count_costs(RECORD, CORPUS)
+    costs = count_costs(RECORD, TrialPlans(RECORD.configuration, CORPUS))
     assert costs.run == {"pretrain": 3 + 1, "train": 3 + 3 + 2 + 1}
     assert costs.shared == 3 + 2
     assert costs.stopped == 2
     assert costs.alone == 4 + 9 + 5 + 2
 
 
-def test_the_first_trial_is_the_papers_setting_where_it_lies_in_the_ranges() -> None:
-    assert first_settings(configure(), CORPUS) == {"lambda2": 100, "moment_order": 5}
-    assert first_settings(configure(hyperparameters={"lambda2": 50}), CORPUS) == {"lambda2": 50, "moment_order": 5}
-    assert first_settings(configure(search={"space": {"lambda2": {"low": 1, "high": 2}}}), CORPUS) is None
-    assert first_settings(configure(search={"space": {"train.epochs": {"low": 1, "high": 50}}}), CORPUS) == {
+def test_the_first_trial_has_the_hyperparameters_of_the_paper_where_they_lie_in_the_space() -> None:
+    assert first_hyperparameters(configure(), CORPUS) == {"lambda2": 100, "moment_order": 5}
+    chosen = configure(hyperparameters={"lambda2": 50})
+    assert first_hyperparameters(chosen, CORPUS) == {"lambda2": 50, "moment_order": 5}
+    assert first_hyperparameters(configure(search={"space": {"lambda2": {"low": 1, "high": 2}}}), CORPUS) is None
+    assert first_hyperparameters(configure(search={"space": {"train.epochs": {"low": 1, "high": 50}}}), CORPUS) == {
         "train.epochs": 2
     }
 
@@ -149,7 +147,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 @pytest.mark.slow
 def test_mlflow_has_a_child_for_each_trial_and_nothing_twice(client: MlflowClient, tmp_path: Path) -> None:
     experiment = Experiment(RECORD.configuration, CORPUS, make_plan(RECORD.configuration, CORPUS), Store(tmp_path))
-    early = with_trial(RECORD, 1, means=(0.5,), state="running")
+    early = RECORD.with_trial(1, replace(RECORD.trials[1], means=(0.5,), state="running"))
     tracker = SearchTracker(experiment, early)
     for number, item in enumerate(early.trials):
         tracker.record_trial(number, item)
@@ -169,36 +167,68 @@ def test_mlflow_has_a_child_for_each_trial_and_nothing_twice(client: MlflowClien
     assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["best.yaml"]
 
 
-@pytest.fixture
-def cluster() -> Iterator[None]:
-    with ray_session(Compute(workers=2)):
-        yield
+def test_costs_are_the_same_whether_counted_at_the_end_or_on_the_way() -> None:
+    plans = TrialPlans(RECORD.configuration, CORPUS)
+    counter = CostCounter(plans)
+    for number, item in enumerate(RECORD.trials):
+        for visited in range(len(item.means)):
+            counter.add(number, replace(item, means=item.means[: visited + 1], state="running"))
+        counter.add(number, item)
+    assert counter.costs == count_costs(RECORD, plans)
+
+
+def test_a_record_of_the_first_stores_can_be_read() -> None:
+    content = RECORD.to_json()
+    content["trials"] = [{**item, "settings": item["hyperparameters"]} for item in content["trials"]]
+    for item in content["trials"]:
+        del item["hyperparameters"]
+    assert SearchRecord.from_json(content, RECORD.configuration.storage) == RECORD
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_stages_asked_for_at_once_are_run_once_and_no_test_set_is_read(tmp_path: Path) -> None:
+def test_every_stage_of_a_search_is_run_once_and_no_test_set_is_read(tmp_path: Path) -> None:
     nowhere = np.array([10**9])
     folds = {number: Fold(fold.train, fold.validation, nowhere) for number, fold in CORPUS.folds.items()}
-    corpus, store = replace(CORPUS, folds=folds), Store(tmp_path)
-    plan = make_plan(configure(folds="1"), corpus)
-    (run,) = plan.runs
-    configuration = configure(seeds="0-1")
-    workers = Workers.start(corpus, store, configuration.compute)
-    desk = Desk.remote(configuration, workers)  # type: ignore[attr-defined]
+    corpus = replace(CORPUS, folds=folds)
+    space = {"lambda2": [1.0, 10.0], "moment_order": [4, 5]}
+    search = {"trials": 3, "space": space, "scheduler": "none"}
+    configuration = configure(seeds="0-1", folds="1-2", search=search, compute={"workers": 2})
+    experiment = Experiment(configuration, corpus, make_plan(configuration, corpus), Store(tmp_path))
+    record, outcome = SearchRecord(configuration, corpus.fingerprint), Outcome()
+    plans = TrialPlans(configuration, corpus)
+    for event in run_search(experiment, record, plans):
+        if isinstance(event, TrialChanged):
+            record = record.with_trial(event.number, event.trial)
+        else:
+            outcome.take(event)
 
-    asked = [{"lambda2": value, "moment_order": 5} for value in (1.0, 10.0, 10.0)]
-    scores = ray.get([desk.validate.remote(settings, 1) for settings in asked])
-
-    computed = ray.get(desk.computed.remote())
-    assert len(computed) == len(set(computed)) == 2 * (1 + 2)  # seeds times a pretraining and two trainings
-    assert scores[1] == scores[2]
-    assert all(len(own) == 2 for own in scores)
-    histories = [store.read_table(key, "history")["validation/ua"].to_pylist() for key in computed]
-    assert {score for own in scores for score in own} <= {max(history) for history in histories}
+    assert [item.state for item in record.trials] == ["completed"] * 3
+    asked = {stage.key for item in record.trials for stage in plans.visited(item)}
+    assert sorted(outcome.done) == sorted(asked)
+    for item in record.trials:
+        keys = [stage.key for stage in plans.visited(item) if stage.name == "train"]
+        histories = [experiment.store.read_table(key, "history")["validation/ua"].to_pylist() for key in keys]
+        assert item.means[-1] == pytest.approx(np.mean([max(history) for history in histories]))
+    plan = plans.of(record.trials[0].hyperparameters)
+    evaluation = plan.stages[plan.runs[0].evaluation]
     with pytest.raises(IndexError):  # so that the sets could not have been read in silence
-        execute(plan.stages[run.evaluation], corpus, [store.read_weights(computed[-1])])
+        execute(evaluation, corpus, experiment.store.read_upstream(evaluation))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_trial_whose_stage_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
+    search = {"trials": 2, "space": {"train.learning_rate": [1e-3, 1e30]}, "scheduler": "none"}
+    configuration = configure(folds="1", search=search, compute={"workers": 1})
+    experiment = Experiment(configuration, CORPUS, make_plan(configuration, CORPUS), Store(tmp_path))
+    record = SearchRecord(configuration, CORPUS.fingerprint)
+    known = [Trial({"train.learning_rate": rate}) for rate in (1e-3, 1e30)]
+    for event in run_search(experiment, replace(record, trials=tuple(known)), TrialPlans(configuration, CORPUS)):
+        if isinstance(event, TrialChanged):
+            record = record.with_trial(event.number, event.trial)
+    assert [item.state for item in record.trials] == ["completed", "failed"]
+    assert "DivergedError" in record.trials[1].reason
 
 
 @pytest.mark.slow
@@ -220,8 +250,8 @@ def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path
         assert before.items() <= completed(folder).items()
         before = completed(folder)
         assert len(before) == stages
-        assert [item["settings"] for item in trials()][: len(known)] == known
-        known = [item["settings"] for item in trials()]
+        assert [item["hyperparameters"] for item in trials()][: len(known)] == known
+        known = [item["hyperparameters"] for item in trials()]
         assert known
 
     status, _, errors = call(folder, *search)
@@ -229,7 +259,7 @@ def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path
     status, output, errors = call(folder, *search, "--resume")
     assert status == 0, errors
     assert before.items() <= completed(folder).items()
-    assert [item["settings"] for item in trials()][: len(known)] == known
+    assert [item["hyperparameters"] for item in trials()][: len(known)] == known
     assert len(trials()) == 4
     assert {item["state"] for item in trials()} <= {"completed", "stopped"}
     assert f"{len(completed(folder)) - len(before)} of them now" in output
