@@ -6,9 +6,7 @@ import numpy as np
 import torch
 
 from ifmmin.model.definition import Network
-from ifmmin.model.history import Checkpoint, Checkpoints, Epoch
-
-__all__ = ["Checkpoint", "Checkpoints", "Epoch", "capture", "restore"]
+from ifmmin.model.history import Checkpoint, Epoch
 
 
 def capture(
@@ -22,7 +20,8 @@ def capture(
     arrays = {f"network/{name}": value for name, value in network.state_dict().items()}
     arrays |= {f"best/{name}": value for name, value in best.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        arrays |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+        known = {name: torch.as_tensor(value) for name, value in state.items() if value is not None}
+        arrays |= {f"optimizer/{index}/{name}": value for name, value in known.items()}
     arrays |= {f"generator/{index}": generator.get_state() for index, generator in enumerate(generators)}
     device = next(network.parameters()).device.type
     copies = {name: np.array(value.detach().cpu().numpy()) for name, value in arrays.items()}

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -22,8 +21,8 @@ from ifmmin.model.encoders import SpecificityEncoders
 from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters
 from ifmmin.model.optimization import adam, constant_then_linear
 
-Weights = Mapping[str, NDArray[np.float32]]
-"""A trained network's parameters by name, as they travel between processes and lie in the store."""
+Weights = Mapping[str, NDArray[Any]]
+"""A trained network's parameters and buffers by name, as they travel between processes and lie in the store."""
 
 Upstream = Mapping[str, Weights]
 """The weights of all stages that a stage comes after, by name: `pretrain`, or `train-a`, `train-v`, ... of a stage with
@@ -44,18 +43,27 @@ class Shape:
 
 
 class Network(nn.Module, ABC):
-    """A network that classifies utterances under missing conditions. It is in evaluation mode whenever no generator is
-    handed to it, so `train()` and `eval()` have no meaning here."""
+    """A network that classifies utterances under missing conditions.
+
+    It draws from no global state: dropout comes from `model.draws`, with the generator of the objective, and none in
+    evaluation. What its constructor leaves to chance is initialised by `model.initialisation`, or by a method
+    `initialise(self, generator)` of the network.
+    """
 
     selection: tuple[Condition, ...]
     """The conditions under which validation chooses the epoch."""
 
-    def sub_networks(self) -> list[nn.Module]:
-        """The parts whose gradients are clipped each by itself: every encoder, and every other direct child."""
-        parts: list[nn.Module] = []
+    def clipping_groups(self) -> list[list[nn.Parameter]]:
+        """All parameters, each once, in groups whose gradients are clipped separately: those of every encoder, of every
+        other child, and of the network itself."""
+        groups: list[list[nn.Parameter]] = []
         for child in self.children():
-            parts += child.children() if isinstance(child, SpecificityEncoders) else [child]
-        return parts
+            parts = child.children() if isinstance(child, SpecificityEncoders) else [child]
+            groups += [list(part.parameters()) for part in parts]
+        groups.append([parameter for _, parameter in self.named_parameters(recurse=False)])
+        first = {parameter: index for index, group in reversed(list(enumerate(groups))) for parameter in group}
+        alone = [[parameter for parameter in group if first[parameter] == i] for i, group in enumerate(groups)]
+        return [group for group in alone if group]
 
     @abstractmethod
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:

@@ -3,31 +3,23 @@
 PyTorch's own dropout draws from global state, so that a result would depend on what else ran in the process.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from ifmmin.data.batches import availability
-from ifmmin.data.conditions import MISSING_CONDITIONS
-
-
-@dataclass(frozen=True)
-class GeneratorStack:
-    """The generators of runs that train as one (see `model.stacking.stack`), each for its own run."""
-
-    generators: tuple[torch.Generator, ...]
-
+from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
+from ifmmin.model.stacking.generators import GeneratorStack
 
 Generator: TypeAlias = torch.Generator | GeneratorStack
 
 
 def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
-    """Zero elements with probability `rate` and scale the others by 1 / (1 - rate).
+    """Zero elements with probability `rate` and scale the others by 1 / (1 - rate); without a generator, return x.
 
-    That there is no generator is how a network knows that it is being evaluated: no other mode exists.
+    Its draws depend on the shape of x. Where x has padded time steps, use `dropout_over_time`.
     """
     if generator is None or rate == 0:
         return x
@@ -38,41 +30,64 @@ def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
     return x * kept.div(1 - rate)
 
 
-def draw_availability(like: Tensor, generator: Generator) -> Tensor:
-    """One of the six missing conditions for each utterance, uniformly: a mask, bool (batch, 3).
+def dropout_over_time(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
+    """Dropout of x, (batch, time, features), whose draws do not depend on padding; without a generator, return x."""
+    if generator is None or rate == 0:
+        return x
+    kept = uniform_over_time(x, generator) >= rate
+    return x * kept.to(x.dtype).div(1 - rate)
+
+
+def uniform_over_time(like: Tensor, generator: Generator) -> Tensor:
+    """Uniform draws in [0, 1), float32 in the shape of `like`, (batch, time, features).
+
+    A draw depends on the generator, its row, step and feature, and not on how far the batch is padded: the generator
+    draws a number for each row, and what follows is a hash of that number, the step and the feature (the finaliser of
+    SplitMix64; Steele et al., OOPSLA 2014).
+    """
+    rows, steps, features = like.shape
+    seeds = drawn(
+        lambda own: torch.randint(-(2**63), 2**63 - 1, (rows,), generator=own, device=own.device), like, generator
+    )
+    step, feature = (torch.arange(count, device=like.device) for count in (steps, features))
+    by_step = _mixed(seeds[:, None] + (step + 1) * _GOLDEN)
+    by_feature = _mixed(by_step[:, :, None] + (feature + 1) * _GOLDEN)
+    uniform: Tensor = _shifted(by_feature, 40).float() / 2**24
+    return uniform
+
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+"""SplitMix64's increment, as a signed integer."""
+
+
+def _mixed(x: Tensor) -> Tensor:
+    x = (x ^ _shifted(x, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    x = (x ^ _shifted(x, 27)) * (0x94D049BB133111EB - 2**64)
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """x >> bits with zeros coming in from the left."""
+    return (x >> bits) & (2 ** (64 - bits) - 1)
+
+
+def draw_availability(
+    like: Tensor, generator: Generator, conditions: Sequence[Condition] = MISSING_CONDITIONS
+) -> Tensor:
+    """One of these conditions for each utterance, uniformly: a mask, bool (batch, 3).
 
     Args:
         like: anything of these utterances, (batch, ...).
     """
-    masks, count = availability(MISSING_CONDITIONS, like.device), len(like)
+    masks, count = availability(tuple(conditions), like.device), len(like)
     chosen = drawn(lambda own: torch.randint(len(masks), (count,), generator=own, device=own.device), like, generator)
     return masks[chosen]
 
 
 def drawn(draw: Callable[[torch.Generator], Tensor], like: Tensor, generator: Generator) -> Tensor:
-    """What `draw` makes of the generator, or, of runs that train as one, of every run's own.
+    """What `draw` makes of the generator, or of each run's where several runs train as one.
 
     Args:
-        like: a tensor of the run (so that under `torch.vmap` it is known that there are several).
+        like: a tensor of the run.
     """
-    if isinstance(generator, torch.Generator):
-        return draw(generator)
-    value: Tensor = _DrawnByEachRun.apply(like, draw, generator)  # type: ignore[no-untyped-call]
-    return value
-
-
-class _DrawnByEachRun(torch.autograd.Function):
-    """`torch.vmap` cannot draw from several generators; what it calls for this function can."""
-
-    @staticmethod
-    def forward(like: Tensor, draw: Any, stack: GeneratorStack) -> Tensor:
-        raise NotImplementedError("A stack of generators draws under torch.vmap only.")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def vmap(info: Any, _dims: Any, _like: Tensor, draw: Any, stack: GeneratorStack) -> tuple[Tensor, int]:
-        assert info.batch_size == len(stack.generators)
-        return torch.stack([draw(generator) for generator in stack.generators]), 0
+    return draw(generator) if isinstance(generator, torch.Generator) else generator.drawn(draw, like)

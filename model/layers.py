@@ -1,9 +1,8 @@
-"""Parts every network here is made of: the classifier, and how weights are initialised."""
+"""Parts that several systems are made of: the classifier, and weights that were trained before."""
 
-import math
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -29,19 +28,7 @@ class Classifier(nn.Module):
         return logits
 
 
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Linear and convolution weights kaiming-normal (fan-in, a = 0), biases 0; LSTMs as PyTorch does by default."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv1d):
-            nn.init.kaiming_normal_(module.weight, a=0, mode="fan_in", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.LSTM | nn.LSTMCell):
-            bound = 1 / math.sqrt(module.hidden_size)
-            for parameter in module.parameters():
-                nn.init.uniform_(parameter, -bound, bound, generator=generator)
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, NDArray[np.float32]]) -> None:
-    """Give a network weights that were trained before; they are copied."""
+def load_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Copy weights that were trained before into a network, and set it to evaluation."""
     network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    network.eval()

@@ -1,10 +1,13 @@
-"""The training of one run in one stage: its data, draws, network and optimizer, and what has come of it so far."""
+"""The training of one run in one stage: its data, draws, network and optimizer, and its epochs so far.
+
+The loops that train it are `model.training`, for one run, and `model.stacking.training`, for several as one.
+"""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,10 +16,12 @@ from torch import Tensor
 from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus
-from ifmmin.model.checkpoint import Checkpoints, Epoch, capture, restore
+from ifmmin.model.checkpoint import capture, restore
+from ifmmin.model.checks import check_objective, check_probabilities
 from ifmmin.model.definition import Shape, StageDefinition, Upstream, Weights
+from ifmmin.model.history import Checkpoints, Epoch
 from ifmmin.model.hyperparameters import TrainingHyperparameters
-from ifmmin.model.layers import initialise
+from ifmmin.model.initialisation import build_network
 from ifmmin.model.metrics import unweighted_accuracy, weighted_accuracy
 
 Precision = Literal["float32", "bfloat16"]
@@ -36,12 +41,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Start:
-    """Which run it is, where it starts, and who is told of it.
+    """Which run is trained, and what it starts from.
 
     Attributes:
-        upstream: the weights of the stages this one starts from.
-        on_epoch: told of every epoch when it ends.
-        checkpoints: where to go on from, if training was broken off, and where to keep how far it is.
+        upstream: the weights of the stages it comes after.
+        on_epoch: called with every epoch when it ends.
+        checkpoints: where an interrupted training is resumed from and checkpoints are kept.
     """
 
     fold: int
@@ -52,7 +57,11 @@ class Start:
 
 
 class TrainingRun:
-    """One run of a stage."""
+    """One run of a stage.
+
+    Raises:
+        UserError: the definition's network is such that its results would be wrong, see `model.checks`.
+    """
 
     def __init__(
         self,
@@ -63,89 +72,69 @@ class TrainingRun:
         condition: Condition | None,
         device: str,
     ) -> None:
-        self.hyperparameters = hyperparameters
-        self._schedule = definition.schedule
+        self.definition, self.hyperparameters = definition, hyperparameters
         self.training = Examples(corpus, start.fold, "train", device)
         self.validation = Examples(corpus, start.fold, "validation", device)
         stage = f"{definition.name}-{condition}" if condition else definition.name
         self.order = stage_generator(start.seed, start.fold, stage, "order")
         self.draws = stage_generator(start.seed, start.fold, stage, "draws", device)
 
-        self.network = definition.network(Shape.of(corpus, condition), hyperparameters)
-        initialise(self.network, stage_generator(start.seed, start.fold, stage, "weights"))
-        self.network.to(device)
+        initial = stage_generator(start.seed, start.fold, stage, "weights")
+        self.network = build_network(definition, Shape.of(corpus, condition), hyperparameters, initial).to(device)
         self.objective = definition.objective(self.network, hyperparameters, self.training, start.upstream)
+        self.objective.eval()  # what an objective compares with does not train; the loops switch the network alone
+        check_objective(self.objective)
         self.optimizer = definition.optimizer(self.network.parameters(), hyperparameters)
         self.history: list[Epoch] = []
-        self.error: DivergedError | None = None
         self._best: dict[str, Tensor] = {}
         self._start = start
         self._resume(torch.device(device).type)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next epoch."""
+        return self.definition.schedule(self.hyperparameters, len(self.history))
 
     def shuffled(self) -> tuple[Tensor, ...]:
         """The rows of the next epoch's batches."""
         return torch.split(torch.randperm(len(self.training), generator=self.order), self.hyperparameters.batch_size)
 
-    def begin_epoch(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate
-
-    def end_epoch(self, losses: dict[str, float], probabilities: Tensor, seconds: float) -> None:
-        """Note what an epoch came to, and keep its weights if no earlier ones were better.
+    def end_epoch(self, sums: Mapping[str, float], probabilities: Tensor, seconds: float) -> None:
+        """Add an epoch to the history, and keep its weights if no earlier ones were better.
 
         Args:
-            losses: means over the training utterances.
+            sums: of each loss over the training utterances.
             probabilities: of the validation set, (conditions, utterances, classes).
+
+        Raises:
+            DivergedError: the loss is not finite.
         """
-        epoch = len(self.history) + 1
+        epoch, losses = len(self.history) + 1, {name: value / len(self.training) for name, value in sums.items()}
         if not np.isfinite(losses["total"]):
-            self.error = DivergedError(
+            raise DivergedError(
                 f"The loss of epoch {epoch} is {losses['total']}: {losses}; a smaller learning_rate may help."
             )
-            return
+        check_probabilities(self.network, probabilities, self.validation)
         predictions = probabilities.argmax(-1).flatten().cpu().numpy()
         labels = np.tile(self.validation.labels.numpy(), len(probabilities))
         wa, ua = weighted_accuracy(labels, predictions), unweighted_accuracy(labels, predictions)
         if ua > max((earlier.validation_ua for earlier in self.history), default=-1.0):
             self._best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.history.append(Epoch(epoch, self._learning_rate, losses, wa, ua, seconds))
+        self.history.append(Epoch(epoch, self.learning_rate, losses, wa, ua, seconds))
         self._start.on_epoch(self.history[-1])
         checkpoints = self._start.checkpoints
         if checkpoints and epoch < self.hyperparameters.epochs and checkpoints.due():
             checkpoints.save(capture(self.network, self.optimizer, (self.order, self.draws), self._best, self.history))
 
-    def result(self) -> Trained | DivergedError:
-        return self.error or Trained(
-            {name: value.cpu().numpy() for name, value in self._best.items()}, tuple(self.history)
-        )
-
-    @property
-    def _learning_rate(self) -> float:
-        """Of the next epoch."""
-        return self._schedule(self.hyperparameters, len(self.history))
+    def trained(self) -> Trained:
+        """The result after the last epoch."""
+        return Trained({name: value.cpu().numpy() for name, value in self._best.items()}, tuple(self.history))
 
     def _resume(self, device: str) -> None:
         earlier = self._start.checkpoints.load() if self._start.checkpoints else None
         if earlier and earlier.device == device:
             self._best = restore(earlier, self.network, self.optimizer, (self.order, self.draws))
             self.history = list(earlier.history)
-
-
-class Engine(Protocol):
-    """What computes the steps of runs."""
-
-    def step(self, runs: Sequence[int], rows: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Train these runs on one batch each, of the same size; their losses by name, each (runs,).
-
-        Args:
-            runs: their numbers.
-            rows: of each, int64 (batch,), on the CPU.
-        """
-        ...
-
-    def validate(self, runs: Sequence[int]) -> list[Tensor]:
-        """Of each run the class probabilities of its validation set, (selection conditions, utterances, classes)."""
-        ...
 
 
 def stage_generator(
@@ -157,4 +146,5 @@ def stage_generator(
 
 
 def autocast(device: str | torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which a network computes in a precision."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,132 +1,89 @@
-"""The training loop: one for every stage of every system, for one run or several at once."""
+"""The training loop: how one run of a stage is trained. Several runs as one: `model.stacking.training`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus
-from ifmmin.model.checkpoint import Checkpoints, Epoch
-from ifmmin.model.definition import Network, NetworkOfEachCondition, Shape, StageDefinition, Upstream, Weights
+from ifmmin.model.checks import no_global_draws
+from ifmmin.model.definition import (
+    Losses,
+    Network,
+    NetworkOfEachCondition,
+    Shape,
+    StageDefinition,
+    Weights,
+)
 from ifmmin.model.evaluation import predict
 from ifmmin.model.hyperparameters import TrainingHyperparameters
 from ifmmin.model.layers import load_weights
-from ifmmin.model.run import DivergedError, Engine, Precision, Start, Trained, TrainingRun, autocast
-from ifmmin.model.stacking.stack import Stack
+from ifmmin.model.run import Precision, Start, Trained, TrainingRun, autocast
 
 
 def train(
     definition: StageDefinition,
     hyperparameters: TrainingHyperparameters,
     corpus: Corpus,
+    start: Start,
     *,
-    fold: int,
-    seed: int,
-    upstream: Upstream | None = None,
     condition: Condition | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
-    checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Train one run of a stage, see `train_together` and `Start`.
-
-    Raises:
-        DivergedError: the loss of an epoch is not finite.
-    """
-    start = Start(fold, seed, upstream or {}, on_epoch, checkpoints)
-    (result,) = train_together(
-        definition, hyperparameters, corpus, [start], condition=condition, device=device, precision=precision
-    )
-    if isinstance(result, DivergedError):
-        raise result
-    return result
-
-
-def train_together(
-    definition: StageDefinition,
-    hyperparameters: TrainingHyperparameters,
-    corpus: Corpus,
-    starts: Sequence[Start],
-    *,
-    condition: Condition | None = None,
-    device: str = "cpu",
-    precision: Precision = "float32",
-) -> list[Trained | DivergedError]:
-    """Train a stage's runs on their folds' training sets, and keep of each the epoch with the best validation UA.
-
-    Several runs are computed as one (see `model.stacking.stack`). Each has batches, draws, selection and a result of its own,
-    and comes to what it would come to alone, up to rounding.
+    """Train one run of a stage on its fold's training set, and keep the epoch with the best validation UA.
 
     Args:
         condition: which network to train, where the definition has one for each condition.
+
+    Raises:
+        DivergedError: the loss of an epoch is not finite.
+        UserError: the results would be wrong, see `model.checks`.
     """
-    runs = [TrainingRun(definition, hyperparameters, corpus, start, condition, device) for start in starts]
-    engine: Engine = Stack(runs, precision) if len(runs) > 1 else Single(runs[0], precision)
-    for epoch in range(min(len(run.history) for run in runs), hyperparameters.epochs):
-        going = [index for index, run in enumerate(runs) if len(run.history) == epoch and not run.error]
-        if not going:
-            continue
-        started = time.perf_counter()
-        for index in going:
-            runs[index].begin_epoch()
-        losses = _train_epoch(runs, going, engine)
-        probabilities = engine.validate(going)
-        seconds = (time.perf_counter() - started) / len(going)
-        for index, own in zip(going, probabilities, strict=True):
-            runs[index].end_epoch(losses[index], own, seconds)
-    return [run.result() for run in runs]
+    run = TrainingRun(definition, hyperparameters, corpus, start, condition, device)
+    network, optimizer = run.network, run.optimizer
+    while len(run.history) < hyperparameters.epochs:
+        started, sums = time.perf_counter(), Sums()
+        with no_global_draws(network):
+            network.train()
+            for group in optimizer.param_groups:
+                group["lr"] = run.learning_rate
+            for rows in run.shuffled():
+                batch = run.training.batch(rows)
+                with autocast(device, precision):
+                    losses = run.objective(batch, run.draws)
+                optimizer.zero_grad()
+                losses.total.backward()
+                clip_gradients(network, hyperparameters.gradient_clip)
+                optimizer.step()
+                sums.add(losses, len(rows))
+            network.eval()
+            with autocast(device, precision):
+                probabilities = predict(network, run.validation, network.selection)
+        run.end_epoch(sums.values(), probabilities, time.perf_counter() - started)
+    return run.trained()
 
 
-def _train_epoch(runs: Sequence[TrainingRun], going: Sequence[int], engine: Engine) -> dict[int, dict[str, float]]:
-    """One pass of these runs over their training sets; of each its mean losses."""
-    batches = {index: runs[index].shuffled() for index in going}
-    sums: dict[str, Tensor] = {}
-    for step in range(max(map(len, batches.values()))):
-        by_size: dict[int, list[int]] = {}
-        for index in going:
-            if step < len(batches[index]):
-                by_size.setdefault(len(batches[index][step]), []).append(index)
-        for size, together in by_size.items():
-            losses = engine.step(together, [batches[index][step] for index in together])
-            places = torch.tensor(together).to(losses["total"].device, non_blocking=True)
-            for name, values in losses.items():
-                sums.setdefault(name, values.new_zeros(len(runs))).index_add_(0, places, values * size)
-    totals = {name: total.tolist() for name, total in sums.items()}
-    return {
-        index: {name: total[index] / len(runs[index].training) for name, total in totals.items()} for index in going
-    }
+class Sums:
+    """The losses of batches so far, summed over their utterances, where they were computed."""
 
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
 
-class Single:
-    """One run by itself."""
+    def add(self, losses: Losses, utterances: int) -> None:
+        for name, value in {"total": losses.total, **losses.terms}.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach() * utterances
 
-    def __init__(self, run: TrainingRun, precision: Precision) -> None:
-        self._run, self._precision = run, precision
-
-    def step(self, runs: Sequence[int], rows: Sequence[Tensor]) -> dict[str, Tensor]:  # noqa: ARG002
-        run = self._run
-        batch = run.training.batch(rows[0])
-        with autocast(run.training.device, self._precision):
-            losses = run.objective(batch, run.draws)
-        run.optimizer.zero_grad()
-        losses.total.backward()
-        clip_gradients(run.network, run.hyperparameters.gradient_clip)
-        run.optimizer.step()
-        return {name: value.detach()[None] for name, value in {"total": losses.total, **losses.terms}.items()}
-
-    def validate(self, runs: Sequence[int]) -> list[Tensor]:  # noqa: ARG002
-        with autocast(self._run.validation.device, self._precision):
-            return [predict(self._run.network, self._run.validation, self._run.network.selection)]
+    def values(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self._sums.items()}
 
 
 def clip_gradients(network: Network, norm: float) -> None:
-    """Scale each sub-network's gradient down to this norm, separately."""
-    for part in network.sub_networks():
-        nn.utils.clip_grad_norm_(part.parameters(), norm, foreach=True)
+    """Scale the gradient of each clipping group down to this norm."""
+    for parameters in network.clipping_groups():
+        nn.utils.clip_grad_norm_(parameters, norm, foreach=True)
 
 
 def trained_network(
@@ -136,7 +93,7 @@ def trained_network(
     weights: Sequence[Weights],
     device: str = "cpu",
 ) -> Network:
-    """The network of a stage definition with weights that were trained before.
+    """The network of a stage definition with weights that were trained before, in evaluation mode.
 
     Args:
         weights: of the one network, or of each of the definition's conditions in that order.
@@ -147,5 +104,5 @@ def trained_network(
         load_weights(network, own)
         networks.append(network.to(device))
     if definition.conditions:
-        return NetworkOfEachCondition(dict(zip(definition.conditions, networks, strict=True)))
+        return NetworkOfEachCondition(dict(zip(definition.conditions, networks, strict=True))).eval()
     return networks[0]

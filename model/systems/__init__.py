@@ -1,5 +1,7 @@
-"""The systems that can be compared, by name. To add one: write its file, name it here."""
+"""The systems that can be compared, by name. To add one: write its file and name it here, or `register` it."""
 
+from ifmmin.data.errors import UserError
+from ifmmin.model.checks import check_system
 from ifmmin.model.definition import StageDefinition, System
 from ifmmin.model.systems import full_modality, if_mmin, if_mmin_ablations, mctn, mmin
 
@@ -24,3 +26,26 @@ DEFINITIONS: dict[str, StageDefinition] = {
 
 REFERENCE = "if-mmin"
 """The system that the others are compared with."""
+
+_SHIPPED = frozenset(SYSTEMS)
+
+
+def register(system: System) -> System:
+    """Check a system and add it to those that can be compared; one of the same name that was registered is replaced.
+
+    Raises:
+        UserError: it is not as the framework assumes, or a name is taken.
+    """
+    check_system(system)
+    if system.name in _SHIPPED:
+        raise UserError(f"There is a system '{system.name}' already; choose another name.")
+    others = [other for name, other in SYSTEMS.items() if name != system.name]
+    taken = {definition.name: definition for other in others for definition in other.stages.values()}
+    for definition in system.stages.values():
+        if taken.get(definition.name, definition) is not definition:
+            raise UserError(
+                f"{system.name}: another stage definition is called '{definition.name}'; choose another name."
+            )
+    SYSTEMS[system.name] = system
+    DEFINITIONS.update({definition.name: definition for definition in system.stages.values()})
+    return system

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE = resources.files("ifmmin.model") / "systems" / "catalogue.json"
 SYSTEMS = "ifmmin.model.systems"
-TRAINING = ("ifmmin.model.training", "ifmmin.model.stacking.stack")
+TRAINING = ("ifmmin.model.training", "ifmmin.model.stacking.training")
 EVALUATION = ("ifmmin.model.evaluation",)
 PROTOCOLS = ("ifmmin.model.protocols",)
 

@@ -27,9 +27,9 @@ from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import open_corpus, write_corpus
 from ifmmin.data.folder import Folder
 from ifmmin.data.synthesis import synthesise
-from ifmmin.model.definition import Shape
+from ifmmin.model.definition import Shape, Weights
 from ifmmin.model.evaluation import predict
-from ifmmin.model.run import Precision, autocast
+from ifmmin.model.run import Precision, Start, autocast
 from ifmmin.model.systems import SYSTEMS
 from ifmmin.model.training import train, trained_network
 
@@ -81,24 +81,17 @@ def measure(location: str, threads: int, epochs: int, precision: Precision) -> M
     """Train and test as a stage does, with fewer epochs; the first one of each stage bears what is done once."""
     torch.set_num_threads(threads)
     memory, clock = PrivateMemory(), Clock()
-    corpus, weights, rest, means = open_corpus(Folder(location)), None, Cost(), {}
-    for stage, recipe in SYSTEMS["if-mmin"].recipes.items():
+    corpus, rest, means = open_corpus(Folder(location)), Cost(), {}
+    upstream: dict[str, Weights] = {}
+    for stage, definition in SYSTEMS["if-mmin"].stages.items():
         laps: list[Cost] = []
-        parameters = recipe.parameters(epochs=epochs + 1)  # type: ignore[call-arg]
-        trained = train(
-            recipe,
-            parameters,
-            corpus,
-            fold=1,
-            seed=0,
-            weights=weights,
-            precision=precision,
-            on_epoch=lambda _, laps=laps: laps.append(clock.lap()),  # type: ignore[misc]
-        )
-        weights = trained.weights
+        hyperparameters = definition.make_hyperparameters({"epochs": epochs + 1})
+        on_epoch = lambda _, laps=laps: laps.append(clock.lap())  # noqa: E731
+        start = Start(1, 0, {name: upstream[name] for name in definition.after}, on_epoch)
+        upstream[stage] = train(definition, hyperparameters, corpus, start, precision=precision).weights
         means[stage] = sum(laps[1:], Cost()) * (1 / epochs)
         rest = rest + laps[0] + means[stage] * -1
-    network = trained_network(recipe, parameters, Shape.of(corpus), [weights or {}])
+    network = trained_network(definition, hyperparameters, Shape.of(corpus), [upstream[stage]])
     with autocast("cpu", precision):
         predict(network, Examples(corpus, 1, "test"), ALL_CONDITIONS)
     return Measured(means, rest + clock.lap(), memory.most())

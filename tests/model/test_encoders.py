@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ifmmin.data.batches import Batch
 from ifmmin.model.encoders import SpecificityEncoders
-from ifmmin.model.layers import initialise
+from ifmmin.model.initialisation import initialise
 from tests.small import DIMENSIONS, random_batch
 
 

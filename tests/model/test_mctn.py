@@ -8,7 +8,9 @@ from torch import Tensor
 from ifmmin.data.batches import Batch, Examples
 from ifmmin.data.conditions import Condition
 from ifmmin.model.definition import Shape
-from ifmmin.model.layers import initialise, load_weights
+from ifmmin.model.initialisation import initialise
+from ifmmin.model.layers import load_weights
+from ifmmin.model.run import Start
 from ifmmin.model.systems.mctn import MCTN, SYSTEM, MCTNHyperparameters, on_grid
 from ifmmin.model.training import train
 from tests.small import DIMENSIONS, make_corpus, random_batch
@@ -126,10 +128,10 @@ def test_with_nothing_missing_there_is_nothing_to_translate() -> None:
 
 def test_a_free_translation_of_unseen_utterances_comes_nearer_than_the_mean() -> None:
     corpus = make_corpus(utterances=96)
-    recipe = SYSTEM.stages["train"]
-    parameters = MCTNHyperparameters(steps=STEPS, epochs=25, batch_size=16, learning_rate=5e-3)
-    trained = train(recipe, parameters, corpus, fold=1, seed=0, condition=Condition.AT)
-    network = recipe.network(Shape(DIMENSIONS, 3, Condition.AT), parameters)
+    definition = SYSTEM.stages["train"]
+    hyperparameters = MCTNHyperparameters(steps=STEPS, epochs=25, batch_size=16, learning_rate=5e-3)
+    trained = train(definition, hyperparameters, corpus, Start(1, 0), condition=Condition.AT)
+    network = definition.network(Shape(DIMENSIONS, 3, Condition.AT), hyperparameters)
     load_weights(network, trained.weights)
     assert isinstance(network, MCTN)
     sets = [Examples(corpus, 1, name) for name in ("train", "test")]  # type: ignore[arg-type]

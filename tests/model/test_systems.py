@@ -1,8 +1,7 @@
 """What every system must do; a system is tested by being registered."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +11,13 @@ import torch
 from scipy import stats
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.conditions import ALL_CONDITIONS, Condition
 from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.model.checks import check_system
 from ifmmin.model.definition import Network, Shape, StageDefinition, System, Weights
 from ifmmin.model.evaluation import predict
-from ifmmin.model.history import Checkpoint, Epoch
-from ifmmin.model.hyperparameters import TrainingHyperparameters
+from ifmmin.model.history import Checkpoint
+from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters, hyperparameters_of
 from ifmmin.model.run import Start, Trained, TrainingRun
 from ifmmin.model.systems import DEFINITIONS, SYSTEMS
 from ifmmin.model.training import train, trained_network
@@ -28,21 +28,20 @@ CORPUS = make_corpus(utterances=96)
 
 @dataclass(frozen=True)
 class TrainedSystem:
-    """The network that predicts, with the weights and the histories of all stages in order."""
+    """The network that predicts, and all trained stages by name, in order."""
 
     network: Network
-    weights: list[Weights]
-    histories: list[tuple[Epoch, ...]]
+    stages: dict[str, Trained]
 
 
-def parameters_of(recipe: StageDefinition, **settings: float) -> TrainingHyperparameters:
+def hyperparameters_for(definition: StageDefinition, **values: HyperparameterValue) -> TrainingHyperparameters:
     """Hyperparameters fit for a tiny corpus."""
-    known = {item.name for item in fields(recipe.hyperparameters)}
-    tiny = {"batch_size": 16, "learning_rate": 2e-3, "steps": 8, **settings}
-    return recipe.hyperparameters(**{name: value for name, value in tiny.items() if name in known})  # type: ignore[arg-type]
+    known = {item.name for item in hyperparameters_of(definition.hyperparameters)}
+    tiny = {"batch_size": 16, "learning_rate": 2e-3, "steps": 8, **values}
+    return definition.make_hyperparameters({name: value for name, value in tiny.items() if name in known})
 
 
-class BreakingOff:
+class Interrupting:
     """Checkpoints in memory; the first training ends once one is kept."""
 
     def __init__(self) -> None:
@@ -59,41 +58,44 @@ class BreakingOff:
         raise InterruptedError
 
 
-def train_twice(*arguments: Any, **keywords: Any) -> Trained:
+def train_interrupted(
+    definition: StageDefinition,
+    hyperparameters: TrainingHyperparameters,
+    corpus: Corpus,
+    start: Start,
+    *,
+    condition: Condition | None,
+) -> Trained:
     """Train until the first epoch has been kept, and then from there."""
-    checkpoints = BreakingOff()
+    checkpoints = Interrupting()
+    start = replace(start, checkpoints=checkpoints)
     with pytest.raises(InterruptedError):
-        train(*arguments, **keywords, checkpoints=checkpoints)
+        train(definition, hyperparameters, corpus, start, condition=condition)
     assert checkpoints.kept is not None
     assert len(checkpoints.kept.history) == 1
-    return train(*arguments, **keywords, checkpoints=checkpoints)
+    return train(definition, hyperparameters, corpus, start, condition=condition)
 
 
 def train_system(
-    system: System, corpus: Corpus, *, train: Callable[..., Trained] = train, **settings: float
+    system: System, corpus: Corpus, *, train: Callable[..., Trained] = train, **values: HyperparameterValue
 ) -> TrainedSystem:
     """All stages of a system on the first fold."""
-    trained: dict[str, list[Trained]] = {}
+    trained: dict[str, Trained] = {}
     stage = ""
-    for stage, recipe in system.stages.items():
-        upstream = trained[recipe.after][0].weights if recipe.after else None
-        trained[stage] = [
-            train(
-                recipe,
-                parameters_of(recipe, **settings),
-                corpus,
-                fold=1,
-                seed=0,
-                weights=upstream,
-                condition=condition,
-            )
-            for condition in recipe.conditions or (None,)
-        ]
-    last, parts = system.stages[stage], [part for parts in trained.values() for part in parts]
-    network = trained_network(
-        last, parameters_of(last, **settings), Shape.of(corpus), [part.weights for part in trained[stage]]
-    )
-    return TrainedSystem(network, [part.weights for part in parts], [part.history for part in parts])
+    for stage, definition in system.stages.items():
+        start = Start(1, 0, upstream_of(system, definition, trained))
+        for name, condition in zip(definition.stage_names(stage), definition.conditions or (None,), strict=True):
+            hyperparameters = hyperparameters_for(definition, **values)
+            trained[name] = train(definition, hyperparameters, corpus, start, condition=condition)
+    last = system.stages[stage]
+    weights = [trained[name].weights for name in last.stage_names(stage)]
+    network = trained_network(last, hyperparameters_for(last, **values), Shape.of(corpus), weights)
+    return TrainedSystem(network, trained)
+
+
+def upstream_of(system: System, definition: StageDefinition, trained: Mapping[str, Trained]) -> dict[str, Weights]:
+    names = [name for stage in definition.after for name in system.stages[stage].stage_names(stage)]
+    return {name: trained[name].weights for name in names}
 
 
 @pytest.fixture(scope="module", params=SYSTEMS.values(), ids=SYSTEMS.keys())
@@ -114,26 +116,31 @@ def test_predictions_are_probabilities_of_every_class_in_every_condition(
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(7, 32))
 
 
+def assert_same_weights(first: TrainedSystem, second: TrainedSystem) -> None:
+    for stage, trained in first.stages.items():
+        other = second.stages[stage].weights
+        assert all(np.array_equal(other[name], value) for name, value in trained.weights.items())
+
+
 def test_the_same_seed_gives_the_same_bits(system: System, briefly: TrainedSystem) -> None:
     torch.manual_seed(99)
     again = train_system(system, CORPUS, epochs=2)
-    for first, second in zip(briefly.weights, again.weights, strict=True):
-        assert all(np.array_equal(second[name], value) for name, value in first.items())
+    assert_same_weights(again, briefly)
 
 
 def test_training_that_is_broken_off_goes_on_to_the_same_bits(system: System, briefly: TrainedSystem) -> None:
-    resumed = train_system(system, CORPUS, train=train_twice, epochs=2)
-    for first, second in zip(briefly.weights, resumed.weights, strict=True):
-        assert all(np.array_equal(second[name], value) for name, value in first.items())
-    for before, after in zip(briefly.histories, resumed.histories, strict=True):
-        assert [replace(epoch, seconds=0) for epoch in after] == [replace(epoch, seconds=0) for epoch in before]
+    resumed = train_system(system, CORPUS, train=train_interrupted, epochs=2)
+    assert_same_weights(resumed, briefly)
+    for stage, trained in resumed.stages.items():
+        expected = [replace(epoch, seconds=0) for epoch in briefly.stages[stage].history]
+        assert [replace(epoch, seconds=0) for epoch in trained.history] == expected
 
 
 def test_saved_and_loaded_it_predicts_the_same_bits(system: System, briefly: TrainedSystem) -> None:
-    last = list(system.stages.values())[-1]
-    own = briefly.weights[-len(last.conditions or (None,)) :]
-    loaded = [safetensors.numpy.load(safetensors.numpy.save(dict(weights))) for weights in own]
-    network = trained_network(last, parameters_of(last, epochs=2), Shape.of(CORPUS), loaded)
+    stage, last = list(system.stages.items())[-1]
+    saved = [safetensors.numpy.save(dict(briefly.stages[name].weights)) for name in last.stage_names(stage)]
+    loaded = [safetensors.numpy.load(content) for content in saved]
+    network = trained_network(last, hyperparameters_for(last, epochs=2), Shape.of(CORPUS), loaded)
     test = Examples(CORPUS, 1, "test")
     assert torch.equal(predict(network, test, ALL_CONDITIONS), predict(briefly.network, test, ALL_CONDITIONS))
 
@@ -169,8 +176,8 @@ def test_it_learns_what_every_modality_tells(system: System) -> None:
     assert correct[-1] > 0.8, correct  # chance is a third
     if network.selection != (ALL_CONDITIONS[-1],):
         assert correct.mean() > 0.7, correct
-    for history in trained.histories:
-        assert history[-1].losses["cls"] < history[0].losses["cls"]
+    for stage in trained.stages.values():
+        assert stage.history[-1].losses["cls"] < stage.history[0].losses["cls"]
 
 
 @pytest.mark.slow  # chance is seen only over many runs
@@ -190,20 +197,20 @@ def test_labels_permuted_within_training_give_chance(system: System) -> None:
     assert low < 1 / 3 < high, accuracies
 
 
-def test_every_part_of_a_network_is_clipped_once(system: System) -> None:
-    for recipe in system.stages.values():
-        for condition in recipe.conditions or (None,):
-            network = recipe.network(Shape(DIMENSIONS, 3, condition), parameters_of(recipe))
-            clipped = [id(parameter) for part in network.sub_networks() for parameter in part.parameters()]
+def test_every_parameter_of_a_network_is_clipped_once(system: System) -> None:
+    for definition in system.stages.values():
+        for condition in definition.conditions or (None,):
+            network = definition.network(Shape(DIMENSIONS, 3, condition), hyperparameters_for(definition))
+            clipped = [id(parameter) for group in network.clipping_groups() for parameter in group]
             assert sorted(clipped) == sorted(map(id, network.parameters()))
 
 
 def test_no_step_depends_on_what_is_in_the_memory_of_a_device(system: System, briefly: TrainedSystem) -> None:
     """On the device "meta" tensors have shapes only: to look at a value, for which one waits for a GPU, is an error."""
-    for recipe in system.stages.values():
-        upstream = briefly.weights[0] if recipe.after else None
-        for condition in recipe.conditions or (None,):
-            run = TrainingRun(recipe, parameters_of(recipe), CORPUS, Start(1, 0, upstream), condition, "cpu")
+    for definition in system.stages.values():
+        start = Start(1, 0, upstream_of(system, definition, briefly.stages))
+        for condition in definition.conditions or (None,):
+            run = TrainingRun(definition, hyperparameters_for(definition), CORPUS, start, condition, "cpu")
             batch = run.training.batch(torch.arange(8))
             features, lengths = (
                 {m: x.to("meta") for m, x in parts.items()} for parts in (batch.features, batch.lengths)
@@ -213,9 +220,19 @@ def test_no_step_depends_on_what_is_in_the_memory_of_a_device(system: System, br
             run.network.logits(batch, run.network.selection)
 
 
-def test_a_recipe_has_one_name_and_documented_hyperparameters() -> None:
-    for system in SYSTEMS.values():
-        for stage, recipe in system.stages.items():
-            assert DEFINITIONS[recipe.name] is recipe
-            assert recipe.after is None or list(system.stages).index(recipe.after) < list(system.stages).index(stage)
-            assert all(item.metadata["meaning"] for item in fields(recipe.hyperparameters))
+def test_a_system_is_as_the_framework_assumes(system: System) -> None:
+    check_system(system)
+
+
+def test_every_loss_has_a_title(system: System, briefly: TrainedSystem) -> None:
+    for stage, definition in system.stages.items():
+        names = definition.stage_names(stage)
+        terms = {term for name in names for term in briefly.stages[name].history[0].losses}
+        assert set(definition.losses) == terms - {"total"}
+    assert system.featured_loss is None or system.featured_loss in list(system.stages.values())[-1].losses
+
+
+def test_a_definition_has_one_name_and_documented_hyperparameters(system: System) -> None:
+    for definition in system.stages.values():
+        assert DEFINITIONS[definition.name] is definition
+        assert all(item.meaning for item in hyperparameters_of(definition.hyperparameters))

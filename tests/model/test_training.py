@@ -5,12 +5,10 @@ import torch
 from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import ALL_CONDITIONS, Condition
 from ifmmin.data.corpus import Corpus, Sequences
-from ifmmin.data.errors import UserError
 from ifmmin.model.definition import Shape
-from ifmmin.model.draws import dropout
 from ifmmin.model.evaluation import predict
-from ifmmin.model.hyperparameters import TrainingHyperparameters
-from ifmmin.model.run import DivergedError, Trained
+from ifmmin.model.optimization import constant_then_linear
+from ifmmin.model.run import DivergedError, Precision, Start, Trained
 from ifmmin.model.systems.if_mmin import SYSTEM, IFMMINHyperparameters, PretrainingHyperparameters
 from ifmmin.model.training import train, trained_network
 from tests.small import make_corpus
@@ -22,8 +20,8 @@ SHORT = {
 }
 
 
-def pretrained(corpus: Corpus, **kwargs: object) -> Trained:
-    return train(PRETRAIN, SHORT["pretrain"], corpus, fold=1, seed=0, **kwargs)
+def pretrained(corpus: Corpus, precision: Precision = "float32") -> Trained:
+    return train(PRETRAIN, SHORT["pretrain"], corpus, Start(1, 0), precision=precision)
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_the_global_state(corpus: Corpus) -> None:
@@ -34,19 +32,19 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_global_state(corpus: Cor
     second = pretrained(corpus)
     assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
     assert [e.losses for e in first.history] == [e.losses for e in second.history]
-    third = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, upstream={"pretrain": first.weights})
-    fourth = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, upstream={"pretrain": second.weights})
+    third = train(TRAIN, SHORT["train"], corpus, Start(1, 0, {"pretrain": first.weights}))
+    fourth = train(TRAIN, SHORT["train"], corpus, Start(1, 0, {"pretrain": second.weights}))
     assert all(np.array_equal(third.weights[name], fourth.weights[name]) for name in third.weights)
 
 
 @pytest.mark.parametrize("other", [{"fold": 1, "seed": 1}, {"fold": 2, "seed": 0}])
 def test_another_seed_or_fold_gives_another_result(corpus: Corpus, other: dict[str, int]) -> None:
-    first, second = pretrained(corpus), train(PRETRAIN, SHORT["pretrain"], corpus, **other)
+    first, second = pretrained(corpus), train(PRETRAIN, SHORT["pretrain"], corpus, Start(**other))
     assert any(not np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 
 def test_the_epoch_with_the_best_validation_ua_is_kept(corpus: Corpus) -> None:
-    trained = train(PRETRAIN, PretrainingHyperparameters(epochs=6, batch_size=5), corpus, fold=1, seed=0)
+    trained = train(PRETRAIN, PretrainingHyperparameters(epochs=6, batch_size=5), corpus, Start(1, 0))
     network = trained_network(PRETRAIN, PretrainingHyperparameters(), Shape.of(corpus), [trained.weights])
     validation = Examples(corpus, 1, "validation")
     predictions = predict(network, validation, [Condition.AVT])[0].argmax(-1)
@@ -57,9 +55,9 @@ def test_the_epoch_with_the_best_validation_ua_is_kept(corpus: Corpus) -> None:
 def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None:
     corpus = make_corpus(utterances=120)
     parameters = PretrainingHyperparameters(epochs=20, batch_size=16, learning_rate=2e-3)
-    stage1 = train(PRETRAIN, parameters, corpus, fold=1, seed=0)
+    stage1 = train(PRETRAIN, parameters, corpus, Start(1, 0))
     parameters = IFMMINHyperparameters(epochs=30, batch_size=16, learning_rate=2e-3)
-    stage2 = train(TRAIN, parameters, corpus, fold=1, seed=0, upstream={"pretrain": stage1.weights})
+    stage2 = train(TRAIN, parameters, corpus, Start(1, 0, {"pretrain": stage1.weights}))
     network = trained_network(TRAIN, parameters, Shape.of(corpus), [stage2.weights])
     test = Examples(corpus, 1, "test")
     correct = predict(network, test, ALL_CONDITIONS).argmax(-1) == test.labels
@@ -93,37 +91,20 @@ def test_training_reads_neither_test_nor_another_set(corpus: Corpus) -> None:
 
 def test_bfloat16_trains_too(corpus: Corpus) -> None:
     stage1 = pretrained(corpus, precision="bfloat16")
-    stage2 = train(TRAIN, SHORT["train"], corpus, fold=1, seed=0, upstream={"pretrain": stage1.weights}, precision="bfloat16")
+    stage2 = train(TRAIN, SHORT["train"], corpus, Start(1, 0, {"pretrain": stage1.weights}), precision="bfloat16")
     assert all(value.dtype == np.float32 for value in stage2.weights.values())
     assert any(not np.array_equal(stage1.weights[k], v) for k, v in pretrained(corpus).weights.items())
 
 
 def test_a_loss_that_is_not_finite_is_told(corpus: Corpus) -> None:
     with pytest.raises(DivergedError, match="learning_rate"):
-        train(PRETRAIN, PretrainingHyperparameters(epochs=3, learning_rate=1e30), corpus, fold=1, seed=0)
+        train(PRETRAIN, PretrainingHyperparameters(epochs=3, learning_rate=1e30), corpus, Start(1, 0))
 
 
 def test_the_learning_rate_is_constant_and_then_linear() -> None:
-    factors = [PretrainingHyperparameters().learning_rate_factor(epoch) for epoch in range(20)]
-    assert factors[:10] == [1.0] * 10
-    assert factors[10:] == pytest.approx([1 - k / 11 for k in range(1, 11)])
-    factors = [IFMMINHyperparameters().learning_rate_factor(epoch) for epoch in range(40)]
-    assert factors[19:22] == pytest.approx([1, 1 - 1 / 21, 1 - 2 / 21])
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("epochs", 0), ("learning_rate", 0), ("learning_rate", float("nan")), ("beta1", 1), ("dropout", -0.1)],
-)
-def test_hyperparameters_out_of_bounds_are_refused_by_name(name: str, value: float) -> None:
-    with pytest.raises(UserError, match=name):
-        TrainingHyperparameters(**{name: value})
-
-
-def test_dropout_keeps_the_mean_and_draws_from_its_generator_only() -> None:
-    x = torch.ones(20_000)
-    dropped = dropout(x, 0.3, torch.Generator().manual_seed(0))
-    assert torch.equal(dropped, dropout(x, 0.3, torch.Generator().manual_seed(0)))
-    assert float((dropped == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
-    assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
-    assert dropout(x, 0.3, None) is x
+    hyperparameters = PretrainingHyperparameters(learning_rate=1)
+    rates = [constant_then_linear(hyperparameters, epoch) for epoch in range(20)]
+    assert rates[:10] == [1.0] * 10
+    assert rates[10:] == pytest.approx([1 - k / 11 for k in range(1, 11)])
+    rates = [constant_then_linear(IFMMINHyperparameters(learning_rate=1), epoch) for epoch in range(40)]
+    assert rates[19:22] == pytest.approx([1, 1 - 1 / 21, 1 - 2 / 21])

@@ -1,0 +1,138 @@
+"""What the framework assumes of a system, checked: what would be silently wrong is refused in a sentence that names the
+remedy. A system is checked when it is registered, and the network of a run when its training starts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from ifmmin.data.batches import Examples
+from ifmmin.data.conditions import Condition
+from ifmmin.data.errors import UserError
+from ifmmin.model.definition import Network, Objective, Shape, StageDefinition, System
+from ifmmin.model.hyperparameters import hyperparameters_of
+from ifmmin.model.initialisation import build_network
+
+
+def check_system(system: System) -> None:
+    """Check what can be known of a system without data.
+
+    Raises:
+        UserError: a name or a network is not as it must be.
+    """
+    if not system.stages:
+        raise UserError(f"{system.name}: a system needs at least one stage.")
+    names: list[str] = ["evaluate"]
+    for stage, definition in system.stages.items():
+        for earlier in definition.after:
+            if earlier not in list(system.stages)[: list(system.stages).index(stage)]:
+                raise UserError(f"{system.name}, {stage}: after names '{earlier}', which is no earlier stage of it.")
+        names += definition.stage_names(stage)
+        _check_definition(definition)
+    repeated = {name for name in names if names.count(name) > 1 or "." in name}
+    if repeated:
+        raise UserError(f"{system.name}: '{min(repeated)}' is not a possible name of a stage; choose another.")
+    known = {
+        item.name for definition in system.stages.values() for item in hyperparameters_of(definition.hyperparameters)
+    }
+    for name in system.search_space:
+        if name.rpartition(".")[2] not in known:
+            raise UserError(f"{system.name}: search_space names '{name}', which is no hyperparameter of it.")
+
+
+def _check_definition(definition: StageDefinition) -> None:
+    """Build its networks at a small size, and check them."""
+    hyperparameters = definition.hyperparameters()
+    for condition in definition.conditions or (None,):
+        shape = Shape({"a": 5, "v": 6, "t": 7}, 3, condition)
+        network = build_network(definition, shape, hyperparameters, torch.Generator().manual_seed(0))
+        check_network(network)
+
+
+def check_objective(objective: Objective) -> None:
+    """Check that no module of an objective draws by itself, and that all it could learn is in its network.
+
+    Raises:
+        UserError: one does, or something is not.
+    """
+    check_network(objective.network)
+    _check_draws(objective)
+    trained = set(objective.network.parameters())
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad and parameter not in trained:
+            raise UserError(
+                f"{name} of {type(objective).__name__} would not be trained: only the network is; move it there, or "
+                "freeze it with requires_grad_(False)."
+            )
+
+
+def check_network(network: Network) -> None:
+    """Check that no module of a network draws by itself, and that validation knows its conditions.
+
+    Raises:
+        UserError: one does, or it does not.
+    """
+    _check_draws(network)
+    selection = getattr(network, "selection", ())
+    if not isinstance(selection, tuple) or not selection or not all(isinstance(c, Condition) for c in selection):
+        raise UserError(
+            f"{type(network).__name__} needs an attribute selection, a tuple of the conditions under which validation "
+            "chooses the epoch, such as selection = MISSING_CONDITIONS."
+        )
+
+
+def _check_draws(module: nn.Module) -> None:
+    for name, part in module.named_modules():
+        if _is_random(part):
+            raise UserError(
+                f"{type(module).__name__}.{name} is a {type(part).__name__} that draws from PyTorch's global random "
+                "state, so that results could not be repeated; set its dropout to 0 and use model.draws.dropout."
+            )
+
+
+def _is_random(module: nn.Module) -> bool:
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+        return module.dropout > 0
+    return isinstance(module, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)
+
+
+def check_probabilities(network: Network, probabilities: Tensor, examples: Examples) -> None:
+    """Check that a network's logits are (conditions, batch, classes).
+
+    Raises:
+        UserError: they are not.
+    """
+    expected = len(network.selection), len(examples), examples.classes
+    if tuple(probabilities.shape) != expected:
+        raise UserError(
+            f"The logits of {type(network).__name__} make probabilities of shape {tuple(probabilities.shape)} of the "
+            f"validation set; they must be (conditions, utterances, classes), here {expected}."
+        )
+
+
+@contextmanager
+def no_global_draws(network: Network) -> Iterator[None]:
+    """Check that nothing within draws from PyTorch's global random state.
+
+    Raises:
+        UserError: something has drawn.
+    """
+    before = _global_state()
+    yield
+    if not torch.equal(_global_state(), before):
+        raise UserError(
+            f"{type(network).__name__} or its objective draws from PyTorch's global random state (functional.dropout, "
+            "torch.rand or the like), so that results could not be repeated; draw from the objective's generator, see "
+            "model.draws."
+        )
+
+
+def _global_state() -> Tensor:
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        states.append(torch.cuda.get_rng_state())
+    return torch.cat(states)
