@@ -1,6 +1,7 @@
-"""Kills workers, nodes and drivers of an experiment at random times; nobody must be able to tell from what comes out.
+"""Kills workers, nodes and drivers of an experiment; the results must not show it.
 
-`python -m tests.chaos --kills 20` is the long form; `make test` has a short one. Linux only: it reads /proc.
+`python -m tests.chaos --kills 20` does so at random times; `make test` has a short form, which holds the stages at a
+gate. Linux only: it reads /proc.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from ifmmin.data.corpus import write_corpus
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.plan import Plan
 from ifmmin.orchestrator.store import Store
+from tests.gate import Gate, wait_until
 from tests.small import make_corpus
 
 CONFIGURATION = """
 corpus: small
 systems: [mmin, if-mmin]
+folds: {folds}
 seeds: {seeds}
-parameters: {{epochs: {epochs}}}
+hyperparameters: {{epochs: {epochs}}}
 compute: {{checkpoint_s: 0, retries: 100}}
 """
 
@@ -50,16 +53,31 @@ class Driver:
     """`ifmmin run` of one configuration in a working folder, on a cluster or on this machine alone; begun as often as
     need be."""
 
-    def __init__(self, folder: Path, *, epochs: int, seeds: str, cluster: Cluster | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        epochs: int,
+        seeds: str,
+        folds: str = "all",
+        cluster: Cluster | None = None,
+        gated: bool = False,
+    ) -> None:
         self.folder, self.cluster = folder, cluster
+        self.gate: Gate | None = None
+        self._gated, self._begun = gated, 0
         folder.mkdir(parents=True, exist_ok=True)
         write_corpus(make_corpus(), folder_for("small", folder / "ifmmin-store"))
-        (folder / "chaos.yaml").write_text(CONFIGURATION.format(epochs=epochs, seeds=seeds))
+        (folder / "chaos.yaml").write_text(CONFIGURATION.format(epochs=epochs, seeds=seeds, folds=folds))
         self.begin()
 
     def begin(self) -> None:
+        self._begun += 1
         address = self.cluster.address if self.cluster else "local"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+        if self._gated:
+            self.gate = Gate(self.folder / f"gate-{self._begun}")
+            environment |= dict([self.gate.variable])
         with (self.folder / "driver.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ifmmin", "run", "chaos.yaml"],
@@ -69,8 +87,20 @@ class Driver:
                 stderr=subprocess.STDOUT,
             )
 
+    def advance(self) -> None:
+        """Let one more stage through the gate, and return when it is complete and others wait."""
+        assert self.gate is not None
+        gate, target = self.gate, len(self.completed()) + 1
+        gate.admit(1)
+        wait_until(
+            lambda: self.process.poll() is not None or (len(self.completed()) == target and gate.waiting() > 0),
+            lambda: f"{len(self.completed())} of {target} stages are complete, {gate.waiting()} wait:\n{self.said()}",
+        )
+
     def finish(self) -> None:
         """Wait for the end, which must be a good one."""
+        if self.gate is not None:
+            self.gate.open()
         assert self.process.wait(timeout=1800) == 0, self.said()
 
     def said(self) -> str:
@@ -99,17 +129,17 @@ def bits(plan: Plan, store: Store) -> dict[str, object]:
     return found
 
 
-def disturb(driver: Driver, kills: list[str], wait: tuple[float, float], seed: int = 0) -> None:
+def disturb(driver: Driver, kills: list[str], wait: Callable[[], None], draw: random.Random) -> None:
     """Kill these, one after the other, until the experiment ends; no stage that was complete may be written again.
 
     Args:
         kills: each `worker`, `node` or `driver`.
-        wait: shortest and longest time before each, in seconds.
+        wait: returns when it is time for the next.
     """
-    draw, known = random.Random(seed), driver.completed()
+    known = driver.completed()
     assert driver.cluster is not None
     for kind in kills:
-        time.sleep(draw.uniform(*wait))
+        wait()
         assert driver.process.poll() is None, f"it ended before it could be disturbed:\n{driver.said()}"
         {"worker": kill_worker, "node": kill_node, "driver": kill_driver}[kind](driver, draw)
         now = driver.completed()
@@ -122,18 +152,15 @@ def disturb(driver: Driver, kills: list[str], wait: tuple[float, float], seed: i
 
 def kill_worker(driver: Driver, draw: random.Random) -> None:
     """One that computes a stage; wait for one, if need be."""
+    workers = wait_until(lambda: busy_workers(driver), lambda: f"nothing is computed:\n{driver.said()}")
+    os.kill(draw.choice(workers), signal.SIGKILL)
+
+
+def busy_workers(driver: Driver) -> list[int]:
+    """Processes of the cluster that compute a stage."""
     assert driver.cluster is not None
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        raylets = {
-            info.process.pid for node in driver.cluster.list_all_nodes() for info in node.all_processes["raylet"]
-        }
-        workers = [pid for pid, parent, title in processes() if parent in raylets and "ray::run_stages" in title]
-        if workers:
-            os.kill(draw.choice(workers), signal.SIGKILL)
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"nothing is computed:\n{driver.said()}")
+    raylets = {info.process.pid for node in driver.cluster.list_all_nodes() for info in node.all_processes["raylet"]}
+    return [pid for pid, parent, title in processes() if parent in raylets and "ray::run_stages" in title]
 
 
 def kill_node(driver: Driver, draw: random.Random) -> None:
@@ -176,7 +203,8 @@ def main() -> None:
         quiet.finish()
         with cluster_of(3) as cluster:
             driver = Driver(folder / "disturbed", epochs=arguments.epochs, seeds=arguments.seeds, cluster=cluster)
-            disturb(driver, kills, (2.0, arguments.longest))
+            draw = random.Random(0)
+            disturb(driver, kills, lambda: time.sleep(draw.uniform(2.0, arguments.longest)), draw)
         calm, wild = quiet.experiment(), driver.experiment()
         assert bits(wild.plan, wild.store) == bits(calm.plan, calm.store), "the results differ"
         assert driver.table() == quiet.table(), "the tables differ"

@@ -15,7 +15,7 @@ def start(folder: Path, *arguments: str, gate: Gate | None = None) -> "subproces
     return subprocess.Popen(
         [sys.executable, "-m", "ifmmin", *arguments],
         cwd=folder,
-        env=environment | (gate.environment if gate else {}),
+        env=environment | dict([gate.variable] if gate else []),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,5 +1,6 @@
 import os
 
+import pytest
 from hypothesis import settings
 
 # One thread, as in the stages themselves: tests that share the machine's cores would else wait for each other.
@@ -10,3 +11,9 @@ os.environ["RAY_ADDRESS"] = "local"
 # A pause of a busy machine is no error.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests, so that none of them is left over when the rest is done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -8,25 +8,30 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from ifmmin.model.history import Checkpoint
+from ifmmin.orchestrator.planning.stage import Stage, StageResult
 from ifmmin.orchestrator.store import Store
+
+T = TypeVar("T")
 
 FOLDER = "IFMMIN_TEST_GATE"
 PATIENCE_S = 300.0
 """How long a test waits for a state before it fails: many times what a slow machine needs."""
 
 
-def wait_until(state: Callable[[], bool], failure: Callable[[], str] = lambda: "") -> None:
-    """Return as soon as a state is reached.
+def wait_until(state: Callable[[], T], failure: Callable[[], str] = lambda: "") -> T:
+    """Return the state as soon as it is a true one.
 
     Args:
         failure: what to say if it never is.
     """
     deadline = time.monotonic() + PATIENCE_S
-    while not state():
+    while not (reached := state()):
         assert time.monotonic() < deadline, failure()
         time.sleep(0.02)
+    return reached
 
 
 class Gate:
@@ -39,13 +44,13 @@ class Gate:
         self._permits = 0
 
     @property
-    def environment(self) -> dict[str, str]:
-        """What makes the workers of a driver stop at this gate."""
+    def variable(self) -> tuple[str, str]:
+        """The environment variable, with its content, that makes the workers of a driver stop at this gate."""
         runtime = {
             "worker_process_setup_hook": f"{__name__}.{stop_at_gate.__name__}",
             "env_vars": {FOLDER: str(self.folder), "PYTHONPATH": str(Path(__file__).parents[1])},
         }
-        return {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": runtime})}
+        return "RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": runtime})
 
     def admit(self, stages: int) -> None:
         """Let that many stages through."""
@@ -79,16 +84,16 @@ def stop_at_gate() -> None:
 
     write_stage, write_checkpoint = Store.write_stage, Store.write_checkpoint
 
-    def write_stage_with_permit(store: Store, stage: Any, result: Any) -> None:
+    def write_stage_with_permit(store: Store, stage: Stage, result: StageResult) -> None:
         pass_through(stage.key)
         write_stage(store, stage, result)
 
-    def write_checkpoint_and_wait(store: Store, key: str, checkpoint: Any) -> None:
+    def write_checkpoint_and_wait(store: Store, key: str, checkpoint: Checkpoint) -> None:
         write_checkpoint(store, key, checkpoint)
         pass_through(key)
 
-    Store.write_stage = write_stage_with_permit  # type: ignore[method-assign]
-    Store.write_checkpoint = write_checkpoint_and_wait  # type: ignore[method-assign]
+    Store.write_stage = write_stage_with_permit  # type: ignore[assignment, method-assign]
+    Store.write_checkpoint = write_checkpoint_and_wait  # type: ignore[assignment, method-assign]
 
 
 def _takes_permit(folder: Path) -> bool:

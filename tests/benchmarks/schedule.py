@@ -24,12 +24,13 @@ from ifmmin.data.catalogue import SHIPPED
 from ifmmin.data.corpus import open_corpus
 from ifmmin.data.folder import Folder
 from ifmmin.orchestrator.commands.progress import Display
-from ifmmin.orchestrator.execution import workers
+from ifmmin.orchestrator.execution import stages
+from ifmmin.orchestrator.execution.events import Event, Finished, Started
 from ifmmin.orchestrator.execution.pace import Pace
 from ifmmin.orchestrator.execution.scheduler import run_plan
-from ifmmin.orchestrator.execution.stages import StageResult, Task
 from ifmmin.orchestrator.planning.configuration import load_configuration
-from ifmmin.orchestrator.planning.plan import Stage, make_plan
+from ifmmin.orchestrator.planning.plan import make_plan
+from ifmmin.orchestrator.planning.stage import Stage, StageResult
 from ifmmin.orchestrator.store import Store
 
 SLEEP = "BENCHMARK_SLEEP_S"
@@ -44,24 +45,10 @@ def sleep_instead() -> None:
         name = "history" if stage.action == "train" else "predictions"
         return StageResult({"weight": np.zeros(4, np.float32)}, {name: pa.table({"epoch": [1]})}, seconds)
 
-    def execute_together(tasks: Sequence[Task], *_: Any, **__: Any) -> list[StageResult]:
+    def execute_together(tasks: Sequence[stages.Task], *_: Any, **__: Any) -> list[StageResult]:
         return [execute(task.stage) for task in tasks]
 
-    workers.execute, workers.execute_together = execute, execute_together
-
-
-class Watched(Display):
-    """Remembers when the first stage began, and when the last one was known to have ended."""
-
-    began = ended = 0.0
-
-    def started(self, stage: Stage) -> None:
-        self.began = self.began or time.perf_counter()
-        super().started(stage)
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        self.ended = time.perf_counter()
-        super().finished(stage, seconds)
+    vars(stages).update(execute=execute, execute_together=execute_together)
 
 
 def main() -> None:
@@ -83,16 +70,19 @@ def main() -> None:
         started = time.perf_counter()
         plan = make_plan(configuration, corpus)
         planned = time.perf_counter()
-        display = Watched(Console(), "sleep", plan, list(plan.stages.values()), Pace())
-        with display:
-            outcome = run_plan(plan, corpus, Store(folder), configuration.compute, display)
+        with Display(Console(), "sleep", plan, list(plan.stages.values()), Pace()) as display:
+            times: dict[type[Event], list[float]] = {Started: [], Finished: []}
+            for event in run_plan(plan, corpus, Store(folder), configuration.compute):
+                times.setdefault(type(event), []).append(time.perf_counter())
+                display.take(event)
     count = len(plan.stages)
-    assert len(outcome.done) == count
+    assert len(times[Finished]) == count
+    began, ended = times[Started][0], times[Finished][-1]
     ideal = count * asked.sleep / asked.workers
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    makespan = display.ended - display.began
+    makespan = ended - began
     print(f"{count} stages of {asked.sleep * 1000:g} ms on {asked.workers} workers:")
-    print(f"planned in {planned - started:.1f} s, Ray and its workers ready in {display.began - planned:.1f} s more")
+    print(f"planned in {planned - started:.1f} s, Ray and its workers ready in {began - planned:.1f} s more")
     print(f"run in {makespan:.1f} s, {makespan / ideal - 1:.1%} above the ideal of {ideal:.1f} s")
     print(f"the driver held at most {memory:.2f} GB")
 

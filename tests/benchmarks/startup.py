@@ -11,39 +11,31 @@ import tempfile
 import time
 from typing import Any
 
-from rich.console import Console
-
 from ifmmin.data.synthesis import synthesise
-from ifmmin.model.checkpoint import Epoch
-from ifmmin.orchestrator.commands.progress import Display
-from ifmmin.orchestrator.execution.pace import Pace
+from ifmmin.orchestrator.execution.events import EpochEnded, Event, Failed, Finished
 from ifmmin.orchestrator.execution.scheduler import run_plan
 from ifmmin.orchestrator.execution.workers import Workers
 from ifmmin.orchestrator.planning.configuration import load_configuration
-from ifmmin.orchestrator.planning.plan import Stage, make_plan
+from ifmmin.orchestrator.planning.plan import make_plan
 from ifmmin.orchestrator.store import Store
 
 
-class Stopwatch(Display):
-    """Notes what passes outside of epochs."""
+class Stopwatch:
+    """Notes the time that passes outside of epochs."""
 
-    last = 0.0
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.fixed: list[float] = []
+    def __init__(self) -> None:
+        self.last = 0.0
+        self.besides: list[float] = []
         self._epochs: dict[str, float] = {}
 
-    def epoch(self, stage: Stage, epoch: Epoch) -> None:
-        self._epochs[stage.key] = epoch.seconds
-        super().epoch(stage, epoch)
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        now = time.perf_counter()
-        if stage.action == "train":
-            self.fixed.append(now - self.last - self._epochs[stage.key])
-        self.last = now
-        super().finished(stage, seconds)
+    def take(self, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            self._epochs[event.stage.key] = event.epoch.seconds
+        elif isinstance(event, Finished):
+            now = time.perf_counter()
+            if event.stage.action == "train":
+                self.besides.append(now - self.last - self._epochs[event.stage.key])
+            self.last = now
 
 
 def main() -> None:
@@ -54,12 +46,12 @@ def main() -> None:
     settings = {
         "systems": ["fusion"],
         "folds": f"1-{asked.stages}",
-        "parameters": {"epochs": 1},
+        "hyperparameters": {"epochs": 1},
         "compute": {"workers": 1},
     }
     configuration = load_configuration("demo", settings)
     plan = make_plan(configuration, corpus)
-    stopwatch = Stopwatch(Console(), "start-up", plan, list(plan.stages.values()), Pace())
+    stopwatch = Stopwatch()
     start = Workers.start
 
     def handed_in(*arguments: Any) -> Workers:
@@ -67,11 +59,12 @@ def main() -> None:
         stopwatch.last = time.perf_counter()
         return workers
 
-    Workers.start = handed_in  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder, stopwatch:
-        outcome = run_plan(plan, corpus, Store(folder), configuration.compute, stopwatch)
-    assert not outcome.failed, outcome.failed
-    first, *others = stopwatch.fixed
+    Workers.start = handed_in  # type: ignore[assignment, method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        for event in run_plan(plan, corpus, Store(folder), configuration.compute):
+            assert not isinstance(event, Failed), event.failure.reason
+            stopwatch.take(event)
+    first, *others = stopwatch.besides
     print(f"The first stage in a worker process: {first:.2f} s besides its epoch.")
     print(f"Those after it: {', '.join(f'{seconds * 1000:.0f} ms' for seconds in others)}.")
 

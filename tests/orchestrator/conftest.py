@@ -10,9 +10,10 @@ from mlflow.tracking import MlflowClient
 
 from ifmmin.data.catalogue import folder_for
 from ifmmin.data.corpus import Corpus, Fold, write_corpus
+from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.stages import execute
 from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.planning.configuration import load_configuration
+from ifmmin.orchestrator.planning.configuration import Compute, load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from ifmmin.orchestrator.store import Store
 from tests.data.test_table import write_tables
@@ -86,6 +87,13 @@ def assert_stored(found: pd.DataFrame, experiment: Experiment, fold: int) -> Non
     own = found.set_index(["condition", "utterance"]).loc[keys]
     assert np.array_equal(own[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
     assert own["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[None]:
+    """A Ray session for all tests of a module that ask for it: starting one takes seconds."""
+    with ray_session(Compute(workers=2)):
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Real nodes on this machine, some of which are lost."""
 
+import random
 import socket
 import tempfile
 from pathlib import Path
@@ -19,8 +20,8 @@ from tests.orchestrator.conftest import run_in_this_process
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_three_nodes_and_what_is_lost_on_the_way_do_not_show_in_the_results(tmp_path: Path) -> None:
     with cluster_of(3) as cluster:
-        driver = Driver(tmp_path / "cluster", epochs=20, seeds="0", cluster=cluster)
-        disturb(driver, ["worker", "node", "driver"], (1.0, 4.0))
+        driver = Driver(tmp_path / "cluster", epochs=4, seeds="0", folds="1-2", cluster=cluster, gated=True)
+        disturb(driver, ["worker", "node", "driver"], lambda: driver.advance(), random.Random(0))
     assert "On 3 nodes, 3 CPUs, 0 GPUs." in driver.said()
     experiment = driver.experiment()
     alone = Store(tmp_path / "alone")
