@@ -5,9 +5,10 @@ import pyarrow as pa
 import torch
 
 from ifmmin.data.batches import Batch
+from ifmmin.data.conditions import Modality
 from ifmmin.data.corpus import Corpus, Fold, Sequences
 
-DIMENSIONS = {"a": 3, "v": 4, "t": 5}
+DIMENSIONS: dict[Modality, int] = {"a": 3, "v": 4, "t": 5}
 
 
 def make_corpus(utterances: int = 48, classes: int = 3, seed: int = 0) -> Corpus:
@@ -15,7 +16,7 @@ def make_corpus(utterances: int = 48, classes: int = 3, seed: int = 0) -> Corpus
     rng = np.random.default_rng(seed)
     labels = np.arange(utterances) % classes
     directions = {m: rng.normal(size=(classes, d)) for m, d in DIMENSIONS.items()}
-    sequences = {}
+    sequences: dict[Modality, Sequences] = {}
     for modality, dimension in DIMENSIONS.items():
         parts = [
             (directions[modality][label] + 0.3 * rng.normal(size=(int(rng.integers(1, 12)), dimension)))
@@ -32,7 +33,8 @@ def make_corpus(utterances: int = 48, classes: int = 3, seed: int = 0) -> Corpus
 def random_batch(size: int = 7, dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
     """A zero-padded batch with lengths from 1 to 11, so that some texts are shorter than the widest window."""
     generator = torch.Generator().manual_seed(seed)
-    features, lengths = {}, {}
+    features: dict[Modality, torch.Tensor] = {}
+    lengths: dict[Modality, torch.Tensor] = {}
     for modality, dimension in DIMENSIONS.items():
         own = torch.randint(1, 12, (size,), generator=generator)
         x = torch.randn(size, int(own.max()), dimension, generator=generator, dtype=dtype)

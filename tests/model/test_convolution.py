@@ -45,7 +45,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
 def test_where_no_response_reaches_the_loss_the_gradient_is_zero() -> None:
     x, lengths, weight, bias = drawn(torch.float32)
-    (largest_response(x, lengths, weight, bias) * 0).sum().backward()
+    (largest_response(x, lengths, weight, bias) * 0).sum().backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None
     assert not weight.grad.any()
 

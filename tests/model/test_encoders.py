@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from ifmmin.data.batches import Batch
+from ifmmin.data.conditions import MODALITIES
 from ifmmin.model.encoders import SpecificityEncoders
 from ifmmin.model.initialisation import initialise
 from tests.small import DIMENSIONS, random_batch
@@ -31,7 +32,7 @@ def plain(encoders: SpecificityEncoders, batch: Batch, available: Tensor) -> Ten
     for row in range(len(batch)):
         single = alone(batch, row)
         parts = []
-        for index, modality in enumerate("avt"):
+        for index, modality in enumerate(MODALITIES):
             encoder, lengths = encoders.of(modality), single.lengths[modality]
             x = single.features[modality] * available[row, index]
             parts.append(encoder.project(encoder.pool(x, lengths), None))
@@ -80,7 +81,7 @@ def test_an_encoding_does_not_depend_on_batch_mates(encoders: SpecificityEncoder
 
 def test_the_values_of_a_missing_modality_have_no_influence(encoders: SpecificityEncoders) -> None:
     batch, other = random_batch(COUNT, torch.float64, seed=0), random_batch(COUNT, torch.float64, seed=0)
-    for index, modality in enumerate("avt"):
+    for index, modality in enumerate(MODALITIES):
         other.features[modality][~MASKS[:, index]] = 1e3
     assert torch.equal(encoders(batch, MASKS), encoders(other, MASKS))
 

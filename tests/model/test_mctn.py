@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import Condition
+from ifmmin.data.conditions import Condition, Modality
 from ifmmin.model.definition import Shape
 from ifmmin.model.initialisation import initialise
 from ifmmin.model.layers import load_weights
@@ -58,7 +58,9 @@ def test_a_cell_of_the_grid_is_the_mean_of_the_frames_it_covers(sequence: list[f
 def test_the_grid_keeps_the_mean_of_every_sequence() -> None:
     batch = random_batch(20, torch.float64)
     grid = on_grid(batch, ("a", "t"), 7)
-    for modality, part in zip(("a", "t"), grid.split([DIMENSIONS["a"], DIMENSIONS["t"]], 2), strict=True):
+    modalities: tuple[Modality, ...] = ("a", "t")
+    parts = torch.split(grid, [DIMENSIONS["a"], DIMENSIONS["t"]], 2)
+    for modality, part in zip(modalities, parts, strict=True):
         means = batch.features[modality].sum(1) / batch.lengths[modality][:, None]
         torch.testing.assert_close(part.mean(1), means)
 
@@ -134,7 +136,7 @@ def test_a_free_translation_of_unseen_utterances_comes_nearer_than_the_mean() ->
     network = definition.network(Shape(DIMENSIONS, 3, Condition.AT), hyperparameters)
     load_weights(network, trained.weights)
     assert isinstance(network, MCTN)
-    sets = [Examples(corpus, 1, name) for name in ("train", "test")]  # type: ignore[arg-type]
+    sets = [Examples(corpus, 1, name) for name in ("train", "test")]
     training, test = (examples.batch(torch.arange(len(examples))) for examples in sets)
     truth, mean = on_grid(test, ("v",), STEPS), on_grid(training, ("v",), STEPS).mean((0, 1))
     assert (translate(network, test) - truth).square().mean() < 0.5 * (truth - mean).square().mean()

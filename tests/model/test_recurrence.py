@@ -18,15 +18,17 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 def test_each_run_has_the_outputs_states_and_gradients_of_its_own_lstm(dtype: torch.dtype, tolerance: float) -> None:
     torch.manual_seed(2)
     lstms = [nn.LSTM(5, 4, batch_first=True, dtype=dtype) for _ in range(3)]
-    weights, _ = torch.func.stack_module_state(lstms)  # type: ignore[arg-type]
+    weights, _ = torch.func.stack_module_state(lstms)
     x = torch.randn(3, 6, 7, 5, dtype=dtype, requires_grad=True)
 
     def one(own: dict[str, Tensor], sequences: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         reads = Reads(lstms[0])
-        return torch.func.functional_call(reads, {f"lstm.{name}": value for name, value in own.items()}, (sequences,))
+        weights = {f"lstm.{name}": value for name, value in own.items()}
+        result: tuple[Tensor, tuple[Tensor, Tensor]] = torch.func.functional_call(reads, weights, (sequences,))
+        return result
 
     outputs, (hidden, memory) = torch.vmap(one)(weights, x)
-    (outputs.sin().sum() + hidden.sum() + memory.cos().sum()).backward()
+    (outputs.sin().sum() + hidden.sum() + memory.cos().sum()).backward()  # type: ignore[no-untyped-call]
     gradient = x.grad
     x.grad = None
     for run, lstm in enumerate(lstms):
@@ -35,7 +37,8 @@ def test_each_run_has_the_outputs_states_and_gradients_of_its_own_lstm(dtype: to
         for found, right in ((outputs, expected), (hidden, last), (memory, cell)):
             torch.testing.assert_close(found[run], right, rtol=tolerance, atol=tolerance)
         for name, parameter in lstm.named_parameters():
-            torch.testing.assert_close(weights[name].grad[run], parameter.grad, rtol=tolerance, atol=10 * tolerance)  # type: ignore[index]
+            gradients = weights[name].grad
+            torch.testing.assert_close(gradients[run], parameter.grad, rtol=tolerance, atol=10 * tolerance)
     torch.testing.assert_close(gradient, x.grad, rtol=tolerance, atol=tolerance)
 
 

@@ -98,9 +98,10 @@ def upstream_of(system: System, definition: StageDefinition, trained: Mapping[st
     return {name: trained[name].weights for name in names}
 
 
-@pytest.fixture(scope="module", params=SYSTEMS.values(), ids=SYSTEMS.keys())
+@pytest.fixture(scope="module", params=list(SYSTEMS.values()), ids=list(SYSTEMS))
 def system(request: pytest.FixtureRequest) -> System:
-    return request.param  # type: ignore[no-any-return]
+    chosen: System = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
