@@ -1,4 +1,4 @@
-"""Where the training of a stage stands after an epoch: enough to go on in another process and come to the same bits."""
+"""The state of a training after an epoch: enough to resume it in another process with the same bits as result."""
 
 from collections.abc import Mapping, Sequence
 

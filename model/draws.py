@@ -25,7 +25,7 @@ def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
         return x
     shape, dtype, device = x.shape, x.dtype, x.device
     kept = drawn(
-        lambda own: torch.empty(shape, dtype=dtype, device=device).bernoulli_(1 - rate, generator=own), x, generator
+        lambda one: torch.empty(shape, dtype=dtype, device=device).bernoulli_(1 - rate, generator=one), x, generator
     )
     return x * kept.div(1 - rate)
 
@@ -47,7 +47,7 @@ def uniform_over_time(like: Tensor, generator: Generator) -> Tensor:
     """
     rows, steps, features = like.shape
     seeds = drawn(
-        lambda own: torch.randint(-(2**63), 2**63 - 1, (rows,), generator=own, device=own.device), like, generator
+        lambda one: torch.randint(-(2**63), 2**63 - 1, (rows,), generator=one, device=one.device), like, generator
     )
     step, feature = (torch.arange(count, device=like.device) for count in (steps, features))
     by_step = _mixed(seeds[:, None] + (step + 1) * _GOLDEN)
@@ -81,7 +81,7 @@ def draw_availability(
         like: anything of these utterances, (batch, ...).
     """
     masks, count = availability(tuple(conditions), like.device), len(like)
-    chosen = drawn(lambda own: torch.randint(len(masks), (count,), generator=own, device=own.device), like, generator)
+    chosen = drawn(lambda one: torch.randint(len(masks), (count,), generator=one, device=one.device), like, generator)
     return masks[chosen]
 
 

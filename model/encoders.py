@@ -31,7 +31,7 @@ class SpecificityEncoder(Protocol):
     """What an encoder of one modality can do: pool over time, then project what was pooled."""
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Features pooled over each utterance's own time steps, (batch, pooled), of (batch, time, features)."""
+        """Features pooled over each utterance's time steps, (batch, pooled), of (batch, time, features)."""
         ...
 
     def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:
@@ -59,7 +59,7 @@ class SequenceEncoder(nn.Module):
             return within(run_lstm(self.lstm, x)[0], lengths).amax(1)
         order = lengths.argsort()
         groups = [(x[rows, : int(lengths[rows[-1]])], lengths[rows]) for rows in torch.split(order, GROUP)]
-        pooled = torch.cat([within(self.lstm(own)[0], steps).amax(1) for own, steps in groups])
+        pooled = torch.cat([within(self.lstm(frames)[0], steps).amax(1) for frames, steps in groups])
         return pooled[order.argsort()]
 
     def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:
@@ -88,7 +88,7 @@ class TextEncoder(nn.Module):
         if x.shape[1] < WINDOWS[-1]:
             x = F.pad(x, (0, 0, 0, WINDOWS[-1] - x.shape[1]))
         lengths = lengths.clamp(min=WINDOWS[-1])
-        pooled = [largest_response(x, lengths, own.weight, own.bias) for own in self.convolutions]  # type: ignore[arg-type]
+        pooled = [largest_response(x, lengths, part.weight, part.bias) for part in self.convolutions]  # type: ignore[arg-type]
         return F.relu(torch.cat(pooled, 1))
 
     def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:  # noqa: ARG002

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: a row of a stage's history.
+    """The numbers of one epoch: a row of a stage's history.
 
     Attributes:
         epoch: 1-based.
@@ -33,7 +33,7 @@ class Checkpoint:
     Attributes:
         arrays: by name; see `capture`.
         history: of the epochs so far.
-        device: kind of device; the generators of one kind cannot go on on another.
+        device: kind of device; the state of a generator fits one kind alone.
     """
 
     arrays: Mapping[str, NDArray[Any]]

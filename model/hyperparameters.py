@@ -90,7 +90,7 @@ def hyperparameters_of(cls: type) -> tuple[Hyperparameter, ...]:
         UserError: a field is none of `hyperparameter(...)`, or of a kind that cannot be set.
     """
     hints = get_type_hints(cls)
-    found = []
+    described = []
     for item in fields(cls):
         where = f"{cls.__name__}.{item.name}"
         if "meaning" not in item.metadata or item.default is MISSING:
@@ -100,8 +100,8 @@ def hyperparameters_of(cls: type) -> tuple[Hyperparameter, ...]:
             raise UserError(f"{where} must be an int, a float, a bool, or a str with choices.")
         if (kind == "word") != bool(item.metadata["choices"]):
             raise UserError(f"{where}: a str needs choices=(...), and nothing else has them.")
-        found.append(Hyperparameter(item.name, kind, item.default, **item.metadata))
-    return tuple(found)
+        described.append(Hyperparameter(item.name, kind, item.default, **item.metadata))
+    return tuple(described)
 
 
 @dataclass(frozen=True, kw_only=True)

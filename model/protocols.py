@@ -38,11 +38,11 @@ class Protocol:
 def run_protocol(name: str, network: Network, examples: Examples, *, seed: int, fold: int) -> Tensor:
     """Class probabilities, float32 (rates, utterances, classes), on the CPU."""
     protocol = PROTOCOLS[name]
-    found = []
+    predicted = []
     for rate in protocol.rates:
         generator = stage_generator(seed, fold, f"protocol/{name}", f"{rate:.1f}")
-        found.append(protocol.predict(network, examples, rate, generator).cpu())
-    return torch.stack(found)
+        predicted.append(protocol.predict(network, examples, rate, generator).cpu())
+    return torch.stack(predicted)
 
 
 def draw_conditions(count: int, rate: float, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""An LSTM for one run, which is PyTorch's, and for several runs at once, each with weights of its own."""
+"""An LSTM for one run, which is PyTorch's, and for several runs at once, whose weights differ."""
 
 from typing import Any
 

@@ -99,9 +99,9 @@ def trained_network(
         weights: of the one network, or of each of the definition's conditions in that order.
     """
     networks = []
-    for condition, own in zip(definition.conditions or (None,), weights, strict=True):
+    for condition, of_condition in zip(definition.conditions or (None,), weights, strict=True):
         network = definition.network(replace(shape, condition=condition), hyperparameters)
-        load_weights(network, own)
+        load_weights(network, of_condition)
         networks.append(network.to(device))
     if definition.conditions:
         return NetworkOfEachCondition(dict(zip(definition.conditions, networks, strict=True))).eval()

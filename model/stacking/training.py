@@ -25,7 +25,7 @@ def train_stacked(
     device: str = "cpu",
     precision: Precision = "float32",
 ) -> list[Trained | DivergedError]:
-    """Train runs of a stackable stage as one. Each has batches, draws, a selection and a result of its own.
+    """Train runs of a stackable stage as one. Each keeps its batches, draws, selection and result.
 
     Args:
         starts: one for each run.

@@ -13,7 +13,7 @@ def is_stacked(x: Tensor) -> bool:
 
 
 def runs_first(tensors: Sequence[Tensor], in_dims: Sequence[int | None], runs: int) -> list[Tensor]:
-    """Tensors with a leading dimension of runs, as a function's `vmap` method is given them."""
+    """Tensors with a leading dimension of runs, as a function's `vmap` method takes them."""
     return [
         tensor.expand(runs, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
         for tensor, dim in zip(tensors, in_dims, strict=True)

@@ -1,11 +1,11 @@
 """MCTN: joint representations learnt by translating modalities into each other and back (Pham et al., AAAI 2019).
 
 There is one model for each condition. A sequence-to-sequence network with attention translates the available modalities
-into the missing ones, and its own translation back again; the states of its encoder are the joint representation, which
+into the missing ones, and its translation back again; the states of its encoder are the joint representation, which
 a recurrent classifier reads. At test time the available modalities alone are read. Where nothing is missing there is
 nothing to translate: under {avt} the encoder and the classifier are trained alone.
 
-The original translates sequences aligned word by word. Ours have a length of their own in every modality, so each is
+The original translates sequences aligned word by word. Ours differ in length between modalities, so each is
 brought to one time grid of `steps` points by interpolation (see `on_grid`).
 """
 
@@ -178,7 +178,7 @@ def _draw_forced(batch: Batch, steps: int, rate: float, generator: Generator | N
     if generator is None:
         return None
     size, device = (len(batch), steps), batch.labels.device
-    return drawn(lambda own: torch.rand(size, generator=own, device=device), batch.labels, generator) < rate
+    return drawn(lambda one: torch.rand(size, generator=one, device=device), batch.labels, generator) < rate
 
 
 class TranslationObjective(Objective):

@@ -175,7 +175,8 @@ class Transformer(MeanNetwork):
         pooled = attended.masked_fill(padded[..., None], 0).sum(1) / lengths[:, None]
         text = self.output(pooled)
         there = availability(tuple(conditions), x.device)[:, -1]
-        return super().logits(batch, conditions) + there[:, None, None] * text
+        logits: Tensor = super().logits(batch, conditions) + there[:, None, None] * text
+        return logits
 
 
 TRANSFORMER = system_of(define("transformer", lambda shape, _: Transformer(shape)))

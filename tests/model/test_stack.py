@@ -13,10 +13,9 @@ from ifmmin.model.history import Checkpoint
 from ifmmin.model.run import DivergedError, Start, Trained, TrainingRun
 from ifmmin.model.stacking.stack import Stack
 from ifmmin.model.stacking.training import train_stacked
-from ifmmin.model.systems import SYSTEMS
 from ifmmin.model.systems.if_mmin import PRETRAINING
 from ifmmin.model.training import clip_gradients, train
-from tests.model.test_systems import Interrupting, hyperparameters_for, upstream_of
+from tests.model.test_systems import EACH_SYSTEM, Interrupting, hyperparameters_for, upstream_of
 from tests.small import make_corpus
 
 RUNS = [(1, 0), (2, 0), (1, 1), (3, 2)]
@@ -65,7 +64,7 @@ def assert_stacked_as_alone(system: System) -> None:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS.keys())
+@pytest.mark.parametrize("system", EACH_SYSTEM)
 def test_each_of_several_runs_comes_out_as_it_does_alone(system: System) -> None:
     assert_stacked_as_alone(system)
 

@@ -19,11 +19,17 @@ from ifmmin.model.evaluation import predict
 from ifmmin.model.history import Checkpoint
 from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters, hyperparameters_of
 from ifmmin.model.run import Start, Trained, TrainingRun
-from ifmmin.model.systems import DEFINITIONS, SYSTEMS
+from ifmmin.model.systems import DEFINITIONS, REFERENCE, SYSTEMS
 from ifmmin.model.training import train, trained_network
 from tests.small import DIMENSIONS, make_corpus
 
 CORPUS = make_corpus(utterances=96)
+
+EACH_SYSTEM = [
+    pytest.param(system, id=name, marks=[] if name == REFERENCE else pytest.mark.slow)
+    for name, system in SYSTEMS.items()
+]
+"""Training all of them takes a minute, so that the fast tests try the reference alone."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def upstream_of(system: System, definition: StageDefinition, trained: Mapping[st
     return {name: trained[name].weights for name in names}
 
 
-@pytest.fixture(scope="module", params=list(SYSTEMS.values()), ids=list(SYSTEMS))
+@pytest.fixture(scope="module", params=EACH_SYSTEM)
 def system(request: pytest.FixtureRequest) -> System:
     chosen: System = request.param
     return chosen

@@ -6,9 +6,11 @@ import pytest
 
 from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import Corpus, Sequences
-from ifmmin.orchestrator.execution.stages import execute
+from ifmmin.model.systems import DEFINITIONS
+from ifmmin.orchestrator.execution.stages import Task, execute, execute_together
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Run, make_plan
+from ifmmin.orchestrator.planning.stage import StageResult
 from tests.small import make_corpus
 
 CORPUS = replace(make_corpus(), fingerprint="small")
@@ -73,3 +75,14 @@ def test_one_stage_needs_neither_ray_nor_mlflow_nor_pydantic() -> None:
     program = f"import sys, ifmmin.orchestrator.execution.stages; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_stages_that_do_not_stack_are_trained_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(load_configuration("demo", {"folds": "1-2", "hyperparameters": {"epochs": 1}}), CORPUS)
+    stages = [plan.stages[run.stages["pretrain"]] for run in plan.runs]
+    alone = [execute(stage, CORPUS, {}).weights for stage in stages]
+    name = stages[0].definition
+    monkeypatch.setitem(DEFINITIONS, name, replace(DEFINITIONS[name], stackable=False))
+    for result, weights in zip(execute_together([Task(stage, {}) for stage in stages], CORPUS), alone, strict=True):
+        assert isinstance(result, StageResult)
+        assert all(np.array_equal(result.weights[name], value) for name, value in weights.items())
