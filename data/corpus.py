@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,6 +26,9 @@ SETS: tuple[SetName, ...] = get_args(SetName)
 FORMAT = 1
 HEADER = "corpus.json"
 """The file that is written last: without it there is no corpus."""
+
+_UTTERANCES_AT_ONCE = 16
+"""Few enough for their frames to stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,20 @@ class Sequences:
 
     @cached_property
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Sums and sums of squares over each utterance's frames less the first of all, (utterances, features) each."""
-        sums, squares = (np.empty((len(self), self.dimension)) for _ in range(2))
-        for part in np.array_split(np.arange(len(self)), max(1, len(self) // 256)):
-            starts = self.offsets[part]
-            frames = self.values[starts[0] : self.offsets[part[-1] + 1]].astype(np.float64) - self.values[0]
-            sums[part] = np.add.reduceat(frames, starts - starts[0])
-            squares[part] = np.add.reduceat(frames**2, starts - starts[0])
-        return sums, squares
+        """Mean of each utterance's frames, and their sum of squared deviations from it, (utterances, features) each.
+
+        Both are zero where an utterance has no frames.
+        """
+        means, squares = (np.zeros((len(self), self.dimension)) for _ in range(2))
+        present = np.flatnonzero(self.lengths)
+        for first in range(0, len(present), _UTTERANCES_AT_ONCE):
+            part = present[first : first + _UTTERANCES_AT_ONCE]
+            starts, counts = self.offsets[part], self.lengths[part]
+            frames = self.values[starts[0] : self.offsets[part[-1] + 1]].astype(np.float64)
+            means[part] = np.add.reduceat(frames, starts - starts[0]) / counts[:, None]
+            frames -= np.repeat(means[part], counts, axis=0)
+            squares[part] = np.add.reduceat(np.square(frames, out=frames), starts - starts[0])
+        return means, squares
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,7 @@ class Corpus:
     @property
     def labels(self) -> NDArray[np.int64]:
         """int64 (utterances,)."""
-        return np.asarray(self.utterances["label"].to_numpy(), dtype=np.int64)
+        return _numbers(self.utterances["label"]).astype(np.int64)
 
     @property
     def speakers(self) -> list[str] | None:
@@ -154,15 +164,18 @@ def training_statistics(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of each feature over all frames of a fold's training set, float32 (features,).
 
-    A feature that never varies gets the deviation 1.
+    The moments of utterances are merged by the formula of Chan, Golub and LeVeque (The American Statistician 37, 1983).
+    A feature that varies by no more than float32 rounding gets the deviation 1.
     """
     sequences, train = corpus.sequences[modality], corpus.folds[fold].train
-    sums, squares = (x[train].sum(0) for x in sequences.moments)
-    count = int(sequences.lengths[train].sum())
-    mean = sums / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    deviation[deviation < 1e-6 * np.maximum(1, np.abs(mean))] = 1
-    return (mean + sequences.values[0]).astype(np.float32), deviation.astype(np.float32)
+    counts, (means, squares) = sequences.lengths[train], sequences.moments
+    means = means[train]
+    mean = np.einsum("u,uf->f", counts, means) / counts.sum()
+    between = np.einsum("u,uf->f", counts, (means - mean) ** 2)
+    deviation = np.sqrt((squares[train].sum(0) + between) / counts.sum())
+    float32 = np.finfo(np.float32)
+    deviation[deviation <= np.maximum(float32.eps * np.abs(mean), float32.tiny)] = 1
+    return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zstd"] | None = None) -> Corpus:
@@ -269,8 +282,8 @@ def _sequence_table(sequences: Sequences) -> pa.Table:
 
 def _read_sequences(folder: Folder, modality: Modality) -> Sequences:
     ragged = _read_table(folder, modality)["frames"].chunk(0)  # written as one; combine_chunks would copy it
-    values = ragged.values.values.to_numpy(zero_copy_only=True)
-    return Sequences(values.reshape(-1, ragged.values.type.list_size), ragged.offsets.to_numpy(zero_copy_only=True))
+    values = np.from_dlpack(ragged.values.values)  # `to_numpy` would import pandas
+    return Sequences(values.reshape(-1, ragged.values.type.list_size), np.from_dlpack(ragged.offsets))
 
 
 def _fold_table(folds: Mapping[int, Fold]) -> pa.Table:
@@ -286,8 +299,21 @@ def _fold_table(folds: Mapping[int, Fold]) -> pa.Table:
 
 
 def _read_folds(folder: Folder) -> dict[int, Fold]:
-    table = _read_table(folder, "folds").to_pandas()
+    table = _read_table(folder, "folds")
+    names = table["set"].combine_chunks().dictionary_encode()
+    places = np.array([SETS.index(name) for name in names.dictionary.to_pylist()], dtype=np.int64)
+    folds = _numbers(table["fold"]).astype(np.int64)
+    keys = len(SETS) * folds + places[np.from_dlpack(names.indices)]
+    order = np.argsort(keys, kind="stable")
+    utterances = _numbers(table["utterance"]).astype(np.int64)[order]
+    numbers = np.unique(folds)
+    bounds = np.searchsorted(keys[order], len(SETS) * numbers[:, None] + np.arange(len(SETS) + 1))
     return {
-        int(n): Fold(*(part.loc[part["set"] == name, "utterance"].to_numpy(np.int64) for name in SETS))
-        for n, part in table.groupby("fold")
+        int(number): Fold(*(utterances[start:stop] for start, stop in pairwise(row)))
+        for number, row in zip(numbers, bounds, strict=True)
     }
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.generic]:
+    """The numbers of a column as an array; unlike `to_numpy`, this does not import pandas."""
+    return np.from_dlpack(column.combine_chunks())

@@ -96,13 +96,45 @@ def test_the_fingerprint_depends_on_everything_a_result_depends_on() -> None:
     assert compute_fingerprint(replace(corpus, name="other", about="x", classes=("p", "q", "r"))) in fingerprints
 
 
-@pytest.mark.parametrize("fold", [1, 2, 3])
-def test_statistics_equal_numpy_over_the_training_set(fold: int) -> None:
-    corpus = make_corpus()
-    train = np.concatenate([corpus.sequences["a"][i] for i in corpus.folds[fold].train]).astype(np.float64)
-    mean, deviation = training_statistics(corpus, fold, "a")
-    np.testing.assert_allclose(mean, train.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(deviation, train.std(0), rtol=1e-5)
+@st.composite
+def parts(draw: st.DrawFn) -> list[np.ndarray]:
+    """Sequences of a few utterances, empty ones among them, around any offset in any unit, some features constant."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    lengths = draw(st.lists(st.integers(0, 9), min_size=1, max_size=40).filter(any))
+    scale = 10.0 ** draw(st.integers(-8, 8)) * np.array([1, 1, 0])
+    offset = scale.max() * rng.choice([0, 1, 1e3, 1e5], 3)
+    frames = [(offset + scale * rng.normal(size=(length, 3))).astype(np.float32) for length in lengths]
+    next(part for part in frames if len(part))[0] += np.float32(draw(st.sampled_from([0, 1e6, -1e6])) * scale.max())
+    return frames
+
+
+def training_on(frames: list[np.ndarray]) -> Corpus:
+    """A corpus that trains on utterances with these acoustic frames, (time, 3), and on one more after them."""
+    count, corpus = len(frames), make_corpus()
+    sequences = {**corpus.sequences, "a": Sequences.of([*frames, np.full((2, 3), 7e7, np.float32)])}
+    return replace(corpus, sequences=sequences, folds={1: Fold(np.arange(count), np.array([count]), np.array([count]))})
+
+
+@settings(deadline=None, max_examples=200)
+@given(parts())
+def test_statistics_are_those_of_numpy_over_all_training_frames(frames: list[np.ndarray]) -> None:
+    mean, deviation = training_statistics(training_on(frames), 1, "a")
+    together = np.concatenate(frames).astype(np.longdouble)
+    spread = together.std(0)
+    varies = spread > np.finfo(np.float32).eps * np.abs(together.mean(0))
+    np.testing.assert_allclose(mean, together.mean(0), rtol=1e-6, atol=float(1e-6 * spread.max()))
+    np.testing.assert_allclose(deviation[varies], spread[varies], rtol=1e-6)
+    assert (deviation[~varies] == 1).all()
+
+
+def test_moments_are_those_of_each_utterance_whatever_the_first_frame_is() -> None:
+    frames = [np.full((1, 3), 1e6, np.float32), *np.split(make_corpus().sequences["a"].values[:160], 40)]
+    frames[20] = frames[20][:0]
+    means, squares = Sequences.of(frames).moments
+    for index, part in enumerate(frames):
+        expected = part.astype(np.float64) if len(part) else np.zeros((1, 3))
+        np.testing.assert_allclose(means[index], expected.mean(0), rtol=1e-14)
+        np.testing.assert_allclose(squares[index], ((expected - expected.mean(0)) ** 2).sum(0), rtol=1e-13)
 
 
 def test_statistics_see_the_training_set_only() -> None:
@@ -117,7 +149,7 @@ def test_statistics_see_the_training_set_only() -> None:
 def test_a_feature_that_never_varies_is_not_divided_by_zero() -> None:
     corpus = make_corpus()
     values = corpus.sequences["a"].values.copy()
-    values[:, 1] = 1234.5
+    values[:, 1] = 1234.56
     constant = replace(corpus, sequences={**corpus.sequences, "a": replace(corpus.sequences["a"], values=values)})
     assert training_statistics(constant, 1, "a")[1][1] == 1
 
