@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -130,7 +130,7 @@ class Corpus:
     @property
     def labels(self) -> NDArray[np.int64]:
         """int64 (utterances,)."""
-        return _numbers(self.utterances["label"]).astype(np.int64)
+        return _numbers(self.utterances["label"].combine_chunks()).astype(np.int64)
 
     @property
     def speakers(self) -> list[str] | None:
@@ -282,8 +282,8 @@ def _sequence_table(sequences: Sequences) -> pa.Table:
 
 def _read_sequences(folder: Folder, modality: Modality) -> Sequences:
     ragged = _read_table(folder, modality)["frames"].chunk(0)  # written as one; combine_chunks would copy it
-    values = np.from_dlpack(ragged.values.values)  # `to_numpy` would import pandas
-    return Sequences(values.reshape(-1, ragged.values.type.list_size), np.from_dlpack(ragged.offsets))
+    values = _numbers(ragged.values.values)
+    return Sequences(values.reshape(-1, ragged.values.type.list_size), _numbers(ragged.offsets))
 
 
 def _fold_table(folds: Mapping[int, Fold]) -> pa.Table:
@@ -302,10 +302,10 @@ def _read_folds(folder: Folder) -> dict[int, Fold]:
     table = _read_table(folder, "folds")
     names = table["set"].combine_chunks().dictionary_encode()
     places = np.array([SETS.index(name) for name in names.dictionary.to_pylist()], dtype=np.int64)
-    folds = _numbers(table["fold"]).astype(np.int64)
-    keys = len(SETS) * folds + places[np.from_dlpack(names.indices)]
+    folds = _numbers(table["fold"].combine_chunks()).astype(np.int64)
+    keys = len(SETS) * folds + places[_numbers(names.indices)]
     order = np.argsort(keys, kind="stable")
-    utterances = _numbers(table["utterance"]).astype(np.int64)[order]
+    utterances = _numbers(table["utterance"].combine_chunks()).astype(np.int64)[order]
     numbers = np.unique(folds)
     bounds = np.searchsorted(keys[order], len(SETS) * numbers[:, None] + np.arange(len(SETS) + 1))
     return {
@@ -314,6 +314,6 @@ def _read_folds(folder: Folder) -> dict[int, Fold]:
     }
 
 
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.generic]:
-    """The numbers of a column as an array; unlike `to_numpy`, this does not import pandas."""
-    return np.from_dlpack(column.combine_chunks())
+def _numbers(array: pa.Array) -> NDArray[Any]:
+    """A view of an array of numbers; unlike `to_numpy`, this does not import pandas."""
+    return np.from_dlpack(array)
