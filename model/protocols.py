@@ -15,7 +15,7 @@ from ifmmin.model.definition import Network
 from ifmmin.model.evaluation import EVALUATION_BATCH, predict
 from ifmmin.model.run import stage_generator
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised by hand whenever a change of the code changes what comes out."""
 
 

@@ -34,7 +34,7 @@ AUGMENTED_SYSTEM = System(
     stages={
         "train": StageDefinition(
             name="augmented",
-            version=3,
+            version=4,
             hyperparameters=FullModalityHyperparameters,
             network=lambda shape, hyperparameters: AugmentedNetwork(shape, hyperparameters.dropout),
             objective=AugmentedObjective,

@@ -226,7 +226,7 @@ LAMBDAS2 = (0.1, 1000, True)
 
 PRETRAINING = StageDefinition(
     name="invariance-pretraining",
-    version=3,
+    version=4,
     hyperparameters=PretrainingHyperparameters,
     network=lambda shape, hyperparameters: InvariancePretraining(shape, hyperparameters.dropout),
     objective=PretrainingObjective,
@@ -241,7 +241,7 @@ SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="if-mmin",
-            version=3,
+            version=4,
             hyperparameters=IFMMINHyperparameters,
             network=lambda shape, hyperparameters: IFMMIN(shape, hyperparameters.dropout),
             objective=ImaginationObjective,

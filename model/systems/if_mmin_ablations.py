@@ -41,7 +41,7 @@ WITHOUT_INVARIANCE_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="if-mmin-no-linv",
-            version=3,
+            version=4,
             hyperparameters=ImaginationHyperparameters,
             network=lambda shape, hyperparameters: IFMMIN(shape, hyperparameters.dropout),
             objective=WithoutInvarianceObjective,
@@ -62,7 +62,7 @@ UNCASCADED_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="if-mmin-no-cascade",
-            version=3,
+            version=4,
             hyperparameters=IFMMINHyperparameters,
             network=lambda shape, hyperparameters: UncascadedIFMMIN(shape, hyperparameters.dropout),
             objective=ImaginationObjective,

@@ -197,7 +197,7 @@ SYSTEM = System(
     stages={
         "train": StageDefinition(
             name="mctn",
-            version=2,
+            version=3,
             hyperparameters=MCTNHyperparameters,
             network=lambda shape, hyperparameters: MCTN(shape, hyperparameters.dropout, hyperparameters.steps),
             objective=TranslationObjective,

@@ -190,7 +190,7 @@ LOSSES = {**CLASSIFICATION, "img": "imagination, $L_{img}$"}
 
 PRETRAINING = StageDefinition(
     name="full-modality-pretraining",
-    version=3,
+    version=4,
     hyperparameters=FullModalityHyperparameters,
     network=lambda shape, hyperparameters: FullModalityNetwork(shape, hyperparameters.dropout),
     objective=FullModalityObjective,
@@ -205,7 +205,7 @@ MMIN_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="mmin",
-            version=3,
+            version=4,
             hyperparameters=MMINHyperparameters,
             network=lambda shape, hyperparameters: MMIN(shape, hyperparameters.dropout),
             objective=ImaginationObjective,
@@ -223,7 +223,7 @@ WITHOUT_CYCLE_SYSTEM = System(
         "pretrain": PRETRAINING,
         "train": StageDefinition(
             name="mmin-no-cycle",
-            version=3,
+            version=4,
             hyperparameters=MMINWithoutCycleHyperparameters,
             network=lambda shape, hyperparameters: MMINWithoutCycle(shape, hyperparameters.dropout),
             objective=ImaginationObjective,
