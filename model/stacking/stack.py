@@ -145,12 +145,13 @@ def _stacked_buffer(runs: Sequence[TrainingRun], name: str) -> Tensor:
     An objective's buffers are padded with zeros where a run has fewer rows than another.
     """
     buffers = [run.objective.get_buffer(name) for run in runs]
-    if not name.startswith(_NETWORK):
+    if len({buffer.shape for buffer in buffers}) > 1:
         longest = max(map(len, buffers))
-        return torch.stack([F.pad(part, (0, 0) * (part.dim() - 1) + (0, longest - len(part))) for part in buffers])
+        buffers = [F.pad(part, (0, 0) * (part.dim() - 1) + (0, longest - len(part))) for part in buffers]
     stacked = torch.stack(buffers)
-    for index, buffer in enumerate(buffers):
-        buffer.data = stacked[index]
+    if name.startswith(_NETWORK):
+        for index, buffer in enumerate(buffers):
+            buffer.data = stacked[index]
     return stacked
 
 

@@ -139,6 +139,36 @@ def normalised(features: int) -> nn.Module:
 BATCH_NORM = system_of(define("batch-norm", lambda shape, _: MeanNetwork(shape, normalised), stackable=True))
 
 
+# A teacher that is kept beside the network, with buffers.
+
+
+class Distillation(Classification):
+    """Cross-entropy, and the distance to the logits of a frozen teacher."""
+
+    def __init__(self, network: Network, hyperparameters: Any, examples: Examples, upstream: Upstream) -> None:
+        super().__init__(network, hyperparameters, examples, upstream)
+        self.teacher = MeanNetwork(Shape(examples.dimensions, examples.classes), normalised).to(examples.device)
+        load_weights(self.teacher, upstream["teach"])
+        self.teacher.requires_grad_(False)
+
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        losses = super().forward(batch, generator)
+        distance = F.mse_loss(self.network.logits(batch, FULL), self.teacher.logits(batch, FULL))
+        return Losses(losses.total + distance, {**losses.terms, "distance": distance})
+
+
+DISTILLED = System(
+    "distilled",
+    "A teacher and its student",
+    {
+        "teach": BATCH_NORM.stages["train"],
+        "train": define(
+            "student", lambda shape, _: MeanNetwork(shape), objective=Distillation, after=("teach",), stackable=True
+        ),
+    },
+)
+
+
 # A word and a boolean.
 
 
@@ -239,5 +269,5 @@ OVER_TIME = system_of(
 )
 
 NEWCOMERS: Mapping[str, System] = {
-    system.name: system for system in (EXPERTS, BATCH_NORM, WORDS, TRANSFORMER, OVER_TIME)
+    system.name: system for system in (EXPERTS, BATCH_NORM, DISTILLED, WORDS, TRANSFORMER, OVER_TIME)
 }

@@ -25,6 +25,7 @@ from ifmmin.model.systems import SYSTEMS, register
 from ifmmin.model.training import train
 from tests.model.newcomers import (
     BATCH_NORM,
+    DISTILLED,
     EXPERTS,
     HIDDEN,
     NEWCOMERS,
@@ -105,6 +106,16 @@ def test_running_statistics_are_kept_with_the_weights() -> None:
     network = definition.network(Shape.of(CORPUS), hyperparameters_for(definition))
     load_weights(network, trained.weights)
     assert not any(module.training for module in network.modules())
+
+
+def test_a_teacher_neither_learns_nor_normalises_by_the_batch() -> None:
+    trained = train_system(DISTILLED, CORPUS, epochs=1)
+    definition, start = DISTILLED.stages["train"], Start(1, 0, {"teach": trained.stages["teach"].weights})
+    run = TrainingRun(definition, hyperparameters_for(definition), CORPUS, start, None, "cpu")
+    run.network.train()
+    run.objective(run.training.batch(torch.arange(8)), run.draws)
+    kept = {name.removeprefix("teacher."): value for name, value in run.objective.state_dict().items()}
+    assert all(np.array_equal(kept[name].numpy(), value) for name, value in start.upstream["teach"].items())
 
 
 def test_words_and_booleans_choose_a_network() -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Modality
 from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.model.definition import Weights
 from ifmmin.model.systems import DEFINITIONS
 from ifmmin.orchestrator.execution.stages import Task, execute, execute_together
 from ifmmin.orchestrator.planning.configuration import load_configuration
@@ -16,22 +17,23 @@ from tests.small import make_corpus
 CORPUS = replace(make_corpus(), fingerprint="small")
 
 
-def predictions(run: Run, corpus: Corpus, weights: dict[str, object]) -> pd.DataFrame:
+def predictions(run: Run, corpus: Corpus, weights: Weights) -> pd.DataFrame:
     evaluation = PLAN.stages[run.evaluation]
-    return execute(evaluation, corpus, {"train": weights}).tables["predictions"].to_pandas()  # type: ignore[dict-item]
+    table: pd.DataFrame = execute(evaluation, corpus, {"train": weights}).tables["predictions"].to_pandas()
+    return table
 
 
 PLAN = make_plan(load_configuration("demo", {"folds": "1", "hyperparameters": {"epochs": 2}}), CORPUS)
 
 
 @pytest.fixture(scope="module")
-def trained() -> dict[str, object]:
+def trained() -> Weights:
     (run,) = PLAN.runs
     pretrain = execute(PLAN.stages[run.stages["pretrain"]], CORPUS, {})
-    return dict(execute(PLAN.stages[run.stages["train"]], CORPUS, {"pretrain": pretrain.weights}).weights)
+    return execute(PLAN.stages[run.stages["train"]], CORPUS, {"pretrain": pretrain.weights}).weights
 
 
-def test_predictions_have_a_row_for_every_test_utterance_and_condition(trained: dict[str, object]) -> None:
+def test_predictions_have_a_row_for_every_test_utterance_and_condition(trained: Weights) -> None:
     table = predictions(PLAN.runs[0], CORPUS, trained)
     test = CORPUS.folds[1].test
     assert len(table) == len(test) * 7
@@ -39,15 +41,15 @@ def test_predictions_have_a_row_for_every_test_utterance_and_condition(trained: 
         assert condition in ALL_CONDITIONS
         assert part["utterance"].tolist() == [CORPUS.names[i] for i in test]
         assert part["label"].tolist() == CORPUS.labels[test].tolist()
-    probabilities = np.stack(table["probabilities"])
+    probabilities = np.stack(table["probabilities"].to_list())
     assert probabilities.shape == (len(table), 3)
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     assert (probabilities.argmax(1) == table["prediction"]).all()
 
 
-@pytest.mark.parametrize("modality", ["a", "v", "t"])
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_predictions_under_a_condition_do_not_depend_on_a_missing_modality(
-    trained: dict[str, object], modality: str
+    trained: Weights, modality: Modality
 ) -> None:
     sequences = CORPUS.sequences[modality]
     values = sequences.values.copy()
