@@ -51,4 +51,7 @@ MISSING_CONDITIONS: tuple[Condition, ...] = (
 )
 """The six conditions in which something is missing (Zuo et al., ICASSP 2023), in the order of its Table 1."""
 
-ALL_CONDITIONS: tuple[Condition, ...] = (*MISSING_CONDITIONS, Condition.AVT)
+FULL_CONDITION = Condition.AVT
+"""The condition in which nothing is missing."""
+
+ALL_CONDITIONS: tuple[Condition, ...] = (*MISSING_CONDITIONS, FULL_CONDITION)

@@ -137,7 +137,7 @@ class StageDefinition:
         network: builds the network for a corpus, its weights yet to be initialised.
         objective: what it minimises.
         after: the stages of the same system whose weights it starts from.
-        conditions: those that have a network of their own, trained by a stage of its own; none if one is for all.
+        conditions: those that have a network each, trained by a stage each; none if one network is for all.
         stackable: whether several runs can be trained as one, see `model.stacking`.
         optimizer: of the network's parameters.
         schedule: of the learning rate.
@@ -172,8 +172,21 @@ class StageDefinition:
 SearchRange: TypeAlias = tuple[float, float, bool] | tuple[str, ...]
 """Lowest and highest value and whether the scale is logarithmic, or the words to try."""
 
-Embedding: TypeAlias = Callable[[Mapping[str, Network], Batch], Tensor]
-"""Features of a batch under all conditions, (conditions, batch, features), by the trained networks of all stages."""
+
+@dataclass(frozen=True)
+class Embedding:
+    """Features that a report shows in the plane.
+
+    Attributes:
+        title: names them, as in `invariant features`.
+        meaning: what they are of an utterance under a condition, in a sentence.
+        features: those of a batch under all conditions, (conditions, batch, features), by the trained networks of all
+            stages.
+    """
+
+    title: str
+    meaning: str
+    features: Callable[[Mapping[str, Network], Batch], Tensor]
 
 
 @dataclass(frozen=True)

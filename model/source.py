@@ -22,6 +22,12 @@ def source_hash(modules: Iterable[str]) -> str:
     Args:
         modules: dotted names, such as `ifmmin.model.training`.
     """
+    text = "\n".join(f"{module} {_content(module)[0]}" for module in sorted(reached_modules(modules)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def reached_modules(modules: Iterable[str]) -> set[str]:
+    """These modules and all that they import of `PACKAGES`, directly or not."""
     reached: set[str] = set()
     left = list(modules)
     while left:
@@ -29,8 +35,7 @@ def source_hash(modules: Iterable[str]) -> str:
         if module not in reached:
             reached.add(module)
             left += _content(module)[1]
-    text = "\n".join(f"{module} {_content(module)[0]}" for module in sorted(reached))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return reached
 
 
 def normalised(source: str) -> str:
@@ -45,11 +50,12 @@ def normalised(source: str) -> str:
 @cache
 def _content(module: str) -> tuple[str, tuple[str, ...]]:
     """The hash of one module's normalised source, and the modules of `PACKAGES` that it imports."""
-    source = _file(module).read_text(encoding="utf-8")
+    source = source_file(module).read_text(encoding="utf-8")
     return hashlib.sha256(normalised(source).encode()).hexdigest(), tuple(_imports(ast.parse(source)))
 
 
-def _file(module: str) -> Path:
+def source_file(module: str) -> Path:
+    """The file of a module, by its dotted name."""
     if not module.startswith("ifmmin."):  # a system from elsewhere, which has been imported
         return Path(str(sys.modules[module].__file__))
     path = Path(ifmmin.__path__[0]).joinpath(*module.split(".")[1:])
@@ -63,7 +69,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             within = [f"{node.module}.{alias.name}" for alias in node.names]
-            modules = [name for name in within if name.startswith(PACKAGES) and _file(name).is_file()]
+            modules = [name for name in within if name.startswith(PACKAGES) and source_file(name).is_file()]
             names = modules if len(modules) == len(within) else [node.module, *modules]
         yield from (name for name in names if name.startswith(PACKAGES))
 

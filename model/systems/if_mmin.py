@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples, availability
 from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
-from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
+from ifmmin.model.definition import Embedding, Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, draw_availability
 from ifmmin.model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders, encode_set
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
@@ -203,7 +203,7 @@ class ImaginationObjective(Objective):
         return self.network.losses(batch, available, targets, self.hyperparameters.lambda1, self.lambda2, generator)
 
 
-def embed(networks: Mapping[str, Network], batch: Batch) -> Tensor:
+def _embed(networks: Mapping[str, Network], batch: Batch) -> Tensor:
     """H' in the six missing conditions, and H of stage 1 in the full one, (7, batch, 3 x hidden)."""
     teacher, student = networks["pretrain"], networks["train"]
     assert isinstance(teacher, InvariancePretraining)
@@ -216,6 +216,11 @@ def embed(networks: Mapping[str, Network], batch: Batch) -> Tensor:
     )
 
 
+INVARIANT_FEATURES = Embedding(
+    title="invariant features",
+    meaning="H' in each of the six missing conditions beside H of all modalities",
+    features=_embed,
+)
 LOSSES = {
     "cls": "classification, $L_{cls}$",
     "img": "imagination, $L_{img}$",
@@ -252,5 +257,5 @@ SYSTEM = System(
     },
     search_space={"lambda2": LAMBDAS2, "moment_order": MOMENT_ORDERS},
     featured_loss="inv",
-    embedding=embed,
+    embedding=INVARIANT_FEATURES,
 )

@@ -1,4 +1,4 @@
-"""The two ablations of the IF-MMIN paper. Both start from IF-MMIN's own pretraining."""
+"""The two ablations of the IF-MMIN paper. Both start from IF-MMIN's pretraining."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from ifmmin.model.encoders import HIDDEN
 from ifmmin.model.imagination import BLOCK_SIZES, UncascadedImagination
 from ifmmin.model.systems.if_mmin import (
     IFMMIN,
+    INVARIANT_FEATURES,
     LAMBDAS2,
     LOSSES,
     MOMENT_ORDERS,
@@ -14,7 +15,6 @@ from ifmmin.model.systems.if_mmin import (
     IFMMINHyperparameters,
     ImaginationHyperparameters,
     ImaginationObjective,
-    embed,
 )
 
 
@@ -52,7 +52,7 @@ WITHOUT_INVARIANCE_SYSTEM = System(
     },
     search_space={"moment_order": MOMENT_ORDERS},
     featured_loss="inv",
-    embedding=embed,
+    embedding=INVARIANT_FEATURES,
 )
 
 UNCASCADED_SYSTEM = System(
@@ -73,5 +73,5 @@ UNCASCADED_SYSTEM = System(
     },
     search_space={"lambda2": LAMBDAS2, "moment_order": MOMENT_ORDERS},
     featured_loss="inv",
-    embedding=embed,
+    embedding=INVARIANT_FEATURES,
 )

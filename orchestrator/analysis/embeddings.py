@@ -1,67 +1,109 @@
-"""The features that a system embeds, in the plane; for IF-MMIN the invariant ones, as its paper pictures them."""
+"""The features that a system's definition embeds, in the plane, by t-SNE."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 
-from ifmmin.data.batches import Examples
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition
-from ifmmin.model.definition import Network, Shape, StageDefinition
-from ifmmin.model.run import stage_generator
-from ifmmin.model.systems import SYSTEMS
-from ifmmin.model.training import trained_network
+from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.catalogue import systems
 from ifmmin.orchestrator.planning.plan import Run
 
+if TYPE_CHECKING:
+    from ifmmin.model.definition import Network
+
 UTTERANCES = 100
-FULL = Condition.AVT
 
 
-def embed_invariant_features(experiment: Experiment, run: Run) -> pd.DataFrame | None:
-    """t-SNE, in one plane, of a system's embedding under all conditions, for up to 100 test utterances of a run.
+@dataclass(frozen=True)
+class EmbeddedFeatures:
+    """Features of one kind in the plane, of all systems that embed them.
 
-    Columns: system, fold, seed, condition, label, x, y. None if the system has no embedding.
+    Attributes:
+        title, meaning: see `model.definition.Embedding`.
+        points: of `embed_run`, one system after the other.
+    """
+
+    title: str
+    meaning: str
+    points: pd.DataFrame
+
+
+def embed_runs(experiment: Experiment, runs: Sequence[Run]) -> list[EmbeddedFeatures]:
+    """The embedded features of the first run of each system that has an embedding."""
+    first = {run.system: run for run in reversed(runs)}
+    embedding = [name for name in dict.fromkeys(run.system for run in runs) if systems()[name].embeds]
+    if not embedding:
+        return []
+
+    from ifmmin.model.systems import SYSTEMS
+
+    points: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for name in embedding:
+        described = SYSTEMS[name].embedding
+        assert described is not None
+        points.setdefault((described.title, described.meaning), []).append(embed_run(experiment, first[name]))
+    return [EmbeddedFeatures(*described, pd.concat(frames)) for described, frames in points.items()]
+
+
+def embed_run(experiment: Experiment, run: Run) -> pd.DataFrame:
+    """The embedding of a system under all conditions, in one plane, for up to 100 test utterances of a run.
+
+    Columns: system, fold, seed, condition, label, x, y.
 
     Args:
-        run: all of whose stages are in the store.
+        run: of a system that has an embedding; all its stages are in the store.
     """
-    features = _features(experiment, run)
-    if features is None:
-        return None
-    stacked, labels = features
-    count = len(labels)
-    flat = stacked.reshape(-1, stacked.shape[-1])
+    from sklearn.manifold import TSNE
+
+    features, labels = _embed(experiment, run)
+    flat = features.reshape(-1, features.shape[-1])
     plane = TSNE(perplexity=min(30, (len(flat) - 1) / 3), init="pca", random_state=0).fit_transform(flat)
     return pd.DataFrame(
         {
             "system": run.system,
             "fold": run.fold,
             "seed": run.seed,
-            "condition": np.repeat(ALL_CONDITIONS, count).tolist(),
-            "label": np.tile(labels, len(stacked)),
+            "condition": np.repeat(ALL_CONDITIONS, len(labels)).tolist(),
+            "label": np.tile(labels, len(features)),
             "x": plane[:, 0],
             "y": plane[:, 1],
         }
     )
 
 
-@torch.no_grad()
-def _features(experiment: Experiment, run: Run) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-    """What the system of a run embeds, (conditions, utterances, features), and the labels."""
+def _embed(experiment: Experiment, run: Run) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The features (conditions, utterances, features) and the labels."""
+    import torch
+
+    from ifmmin.data.batches import Examples
+    from ifmmin.model.run import stage_generator
+    from ifmmin.model.systems import SYSTEMS
+
     system = SYSTEMS[run.system]
-    if system.embedding is None:
-        return None
-    networks = {stage: _network(experiment, run, stage, definition) for stage, definition in system.stages.items()}
+    assert system.embedding is not None
     test = Examples(experiment.corpus, run.fold, "test")
     drawn = torch.randperm(len(test), generator=stage_generator(run.seed, run.fold, "report", "utterances"))
     batch = test.batch(drawn[:UTTERANCES].sort().values)
-    return system.embedding(networks, batch).numpy(), batch.labels.numpy()
+    with torch.no_grad():
+        features = system.embedding.features(_networks(experiment, run), batch)
+    return features.numpy(), batch.labels.numpy()
 
 
-def _network(experiment: Experiment, run: Run, stage: str, definition: StageDefinition) -> Network:
-    keys = [run.stages[name] for name in definition.stage_names(stage)]
-    hyperparameters = definition.make_hyperparameters(experiment.plan.stages[keys[0]].hyperparameters)
-    weights = [experiment.store.read_weights(key) for key in keys]
-    return trained_network(definition, hyperparameters, Shape.of(experiment.corpus), weights)
+def _networks(experiment: Experiment, run: Run) -> "dict[str, Network]":
+    """The trained network of each stage of a system."""
+    from ifmmin.model.definition import Shape
+    from ifmmin.model.systems import SYSTEMS
+    from ifmmin.model.training import trained_network
+
+    networks = {}
+    for stage, definition in SYSTEMS[run.system].stages.items():
+        keys = [run.stages[name] for name in definition.stage_names(stage)]
+        hyperparameters = definition.make_hyperparameters(experiment.plan.stages[keys[0]].hyperparameters)
+        weights = [experiment.store.read_weights(key) for key in keys]
+        networks[stage] = trained_network(definition, hyperparameters, Shape.of(experiment.corpus), weights)
+    return networks

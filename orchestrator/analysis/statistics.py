@@ -6,25 +6,31 @@ repeated cross-validation Bouckaert and Frank, PAKDD 2004) widens the variance o
 s² (1 / n + n_test / n_train).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
+from ifmmin.data.conditions import FULL_CONDITION
 from ifmmin.data.corpus import Corpus
+from ifmmin.orchestrator.analysis.scores import METRICS, RUN
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
 
-_METRICS = ("wa", "ua")
+_EQUAL = 1e-9
+"""Scores that differ by less differ by rounding; one utterance more or less is a million times that."""
 _PAIR = ["fold", "seed", "condition"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs, its confidence interval, and the two-sided p-value of its being zero; NaN for a single run."""
+    """A mean over runs, its confidence interval, and the two-sided p-value of its being zero.
+
+    The interval of a single run is NaN; its p-value too, and that of values that are all the same.
+    """
 
     mean: float
     low: float
@@ -38,14 +44,17 @@ class Comparison:
 
     Attributes:
         frame: columns system, condition, metric, runs, difference (system minus reference, from -1 to 1), low, high,
-            p, p_holm.
+            p, p_holm; the last four are NaN where there is nothing to test: a single run, or the same difference in
+            every run.
         reference: the system that the others are compared with.
         method: in a sentence.
+        cautions: what a reader must know of these numbers, in sentences.
     """
 
     frame: pd.DataFrame
     reference: str
     method: str
+    cautions: tuple[str, ...] = ()
 
 
 def share_tested(corpus: Corpus, folds: list[int]) -> float:
@@ -54,21 +63,23 @@ def share_tested(corpus: Corpus, folds: list[int]) -> float:
 
 
 def corrected_t(values: ArrayLike, share: float) -> Estimate:
-    """The corrected resampled t-test of a mean, with the interval that belongs to it.
+    """The mean of values with its confidence interval and p-value by the corrected resampled t-test.
 
     Args:
         values: one for each run: scores, or differences of paired runs.
         share: n_test / n_train.
     """
+    from scipy.special import stdtr, stdtrit  # `scipy.stats`, which wraps them, takes a second to import
+
     sample = np.asarray(values, dtype=np.float64)
     count, mean = len(sample), float(sample.mean())
     if count < 2:
         return Estimate(mean, np.nan, np.nan, np.nan)
+    if np.ptp(sample) < _EQUAL:
+        return Estimate(mean, mean, mean, np.nan)
     error = float(np.sqrt((1 / count + share) * sample.var(ddof=1)))
-    if error == 0:
-        return Estimate(mean, mean, mean, float(mean == 0))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
-    return Estimate(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, count - 1)))
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error
+    return Estimate(mean, mean - half, mean + half, float(2 * stdtr(count - 1, -abs(mean) / error)))
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
@@ -96,12 +107,10 @@ def compare(scores: pd.DataFrame, reference: str, share: float) -> Comparison:
     """
     theirs = scores[scores["system"] == reference].set_index(_PAIR)
     rows = []
-    for system, own in scores[scores["system"] != reference].groupby("system", sort=False):
-        paired = own.set_index(_PAIR).join(theirs, rsuffix="_reference", how="inner")
-        for condition, part in paired.groupby(level="condition", sort=False):
-            for metric in _METRICS:
-                found = corrected_t(part[metric] - part[f"{metric}_reference"], share)
-                rows.append((system, condition, metric, len(part), found.mean, found.low, found.high, found.p))
+    for system, part in scores[scores["system"] != reference].groupby("system", sort=False):
+        paired = part.set_index(_PAIR).join(theirs, rsuffix="_reference", how="inner")
+        for condition, runs in paired.groupby(level="condition", sort=False):
+            rows += [(system, condition, m, len(runs), *_difference(runs, m, share)) for m in METRICS]
     columns = ["system", "condition", "metric", "runs", "difference", "low", "high", "p"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["p_holm"] = frame.groupby(["condition", "metric"])["p"].transform(lambda p: holm(p.to_numpy()))
@@ -110,26 +119,42 @@ def compare(scores: pd.DataFrame, reference: str, share: float) -> Comparison:
         f"two-sided corrected resampled t-test (Nadeau and Bengio, 2003; test to training set {share:.3f}) on runs "
         f"paired by fold and seed{f', Holm-corrected for {systems} systems' if systems > 1 else ''}"
     )
-    return Comparison(frame, reference, method)
+    return Comparison(frame, reference, method, tuple(_cautions(frame)))
+
+
+def _difference(runs: pd.DataFrame, metric: str, share: float) -> tuple[float, float, float, float]:
+    """Mean difference from the reference, its interval and p-value; no interval without variance."""
+    estimate = corrected_t(runs[metric] - runs[f"{metric}_reference"], share)
+    if np.isnan(estimate.p):
+        return estimate.mean, np.nan, np.nan, np.nan
+    return estimate.mean, estimate.low, estimate.high, estimate.p
+
+
+def _cautions(differences: pd.DataFrame) -> Iterator[str]:
+    few = list(dict.fromkeys(differences.loc[differences["runs"] == 2, "system"]))
+    if few:
+        yield (
+            f"two runs of {' and '.join(few)} leave one degree of freedom, with which no test is worth much; run more "
+            "folds or seeds"
+        )
+    if (differences["p"].isna() & (differences["runs"] > 1)).any():
+        yield "a difference that is the same in every run has neither interval nor p, for it has no variance"
 
 
 def intervals(scores: pd.DataFrame, share: float) -> pd.DataFrame:
     """Mean and confidence interval of every score. Columns: system, condition, metric, mean, low, high."""
     rows = []
     for (system, condition), part in scores.groupby(["system", "condition"], sort=False):
-        for metric in _METRICS:
-            found = corrected_t(part[metric], share)
-            rows.append((system, condition, metric, found.mean, found.low, found.high))
+        for metric in METRICS:
+            estimate = corrected_t(part[metric], share)
+            rows.append((system, condition, metric, estimate.mean, estimate.low, estimate.high))
     return pd.DataFrame(rows, columns=["system", "condition", "metric", "mean", "low", "high"])
 
 
 def cost_of_missing(scores: pd.DataFrame, share: float) -> pd.DataFrame:
-    """What each missing condition costs: {avt} minus the condition, within every run.
-
-    Columns as of `intervals`.
-    """
-    run = ["system", "fold", "seed"]
-    full = scores[scores["condition"] == "avt"].set_index(run)
-    runs = pd.MultiIndex.from_frame(scores[run])
-    lost = {metric: full[metric].reindex(runs).to_numpy() - scores[metric].to_numpy() for metric in _METRICS}
-    return intervals(scores.assign(**lost).query("condition != 'avt'"), share)
+    """The full condition minus each missing condition, within every run. Columns as of `intervals`."""
+    complete = scores["condition"] == FULL_CONDITION
+    full = scores[complete].set_index(RUN)
+    runs = pd.MultiIndex.from_frame(scores[RUN])
+    lost = {metric: full[metric].reindex(runs).to_numpy() - scores[metric].to_numpy() for metric in METRICS}
+    return intervals(scores.assign(**lost)[~complete], share)

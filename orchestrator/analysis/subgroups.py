@@ -1,4 +1,4 @@
-"""Whether a system is as good for some utterances as for others: scores by subgroup, and the gaps between subgroups.
+"""Whether a system serves some utterances better than others: scores by subgroup, and the gaps between subgroups.
 
 Subgroups are the values of any column of a corpus's utterance table. Intervals are percentiles of a bootstrap over
 speakers, because what one speaker says is not independent; over utterances where speakers are unknown, or where a
@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ifmmin.data.corpus import Corpus
+from ifmmin.orchestrator.analysis.scores import METRICS
 
 RESAMPLES = 1000
 MOST = 12
@@ -41,7 +42,7 @@ def score_subgroups(predictions: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataF
     Values are from 0 to 1.
 
     Args:
-        predictions: of `analysis.scores.load_predictions`.
+        predictions: of `analysis.results.load_predictions`.
     """
     scores, gaps = [], []
     predicted = set(predictions["utterance"])
@@ -52,7 +53,7 @@ def score_subgroups(predictions: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataF
         for (system, condition), part in predictions.groupby(["system", "condition"], sort=False):
             counts = grouping.count(part)
             resampled = np.concatenate([counts.sum(0)[None], grouping.resample(counts)])
-            for metric, values in zip(("wa", "ua"), _accuracies(resampled), strict=True):
+            for metric, values in zip(METRICS, _accuracies(resampled), strict=True):
                 for index, subgroup in enumerate(grouping.subgroups):
                     sizes = grouping.speakers[index], int(counts[:, index].sum())
                     scores.append((column, subgroup, system, condition, *sizes, metric, *_interval(values[:, index])))
@@ -69,16 +70,18 @@ def score_subgroups(predictions: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataF
 
 
 class _Grouping:
-    """The subgroups of one column among these utterances, and what is resampled."""
+    """The subgroups of one column among the predicted utterances, and the units that are resampled."""
 
     def __init__(self, corpus: Corpus, column: str, predicted: Container[str]) -> None:
-        told = corpus.utterances[column].to_pylist()
-        values = [value if name in predicted else None for name, value in zip(corpus.names, told, strict=True)]
+        values = [
+            value if name in predicted else None
+            for name, value in zip(corpus.names, corpus.utterances[column].to_pylist(), strict=True)
+        ]
         self.subgroups = sorted({value for value in values if value is not None}, key=_in_natural_order)
         speakers = corpus.speakers
         pairs = list(zip(speakers or [], values, strict=False))
         of_subgroup = [{speaker for speaker, value in pairs if value == subgroup} for subgroup in self.subgroups]
-        self.speakers = [len(own) or None for own in of_subgroup]
+        self.speakers = [len(members) or None for members in of_subgroup]
         by_speaker = speakers is not None and min(map(len, of_subgroup), default=0) > 1
         self.resampled = "speakers" if by_speaker else "utterances"
         units = pd.factorize(np.array(speakers if by_speaker else corpus.names))[0]
@@ -91,10 +94,10 @@ class _Grouping:
         self._shape = (int(units.max()) + 1, len(self.subgroups), len(corpus.classes), len(corpus.classes))
 
     def count(self, predictions: pd.DataFrame) -> NDArray[np.float64]:
-        """How often what was taken for what, (units, subgroups, classes, classes)."""
+        """Confusion matrices, true class by predicted class, (units, subgroups, classes, classes)."""
         counts = np.zeros(self._shape)
-        rows = [(self._place.get(name), label, found) for name, label, found in _rows(predictions)]
-        known = np.array([(*place, label, found) for place, label, found in rows if place is not None])
+        rows = [(self._place.get(name), label, predicted) for name, label, predicted in _rows(predictions)]
+        known = np.array([(*place, label, predicted) for place, label, predicted in rows if place is not None])
         np.add.at(counts, tuple(known.T), 1)
         return counts[counts.any((1, 2, 3))]
 

@@ -1,1 +1,5 @@
-"""Tables, figures and the page of a report. Numbers come from `analysis`; nothing is computed here."""
+"""Tables, figures and the page of a report, and the sentences that describe a system in them. matplotlib and Jinja are
+known here alone.
+
+Not here: numbers, which `analysis` computes, and printing, which `commands` do.
+"""

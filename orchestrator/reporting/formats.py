@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import isnan
 
 import pandas as pd
@@ -9,19 +10,10 @@ from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 
-from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS
-from ifmmin.orchestrator.analysis.statistics import CONFIDENCE, SIGNIFICANT, Comparison
-from ifmmin.orchestrator.reporting.tables import (
-    MARK,
-    METRICS,
-    Cell,
-    Row,
-    count_of,
-    heading,
-    how_made,
-    make_rows,
-    signed,
-)
+from ifmmin.data.conditions import FULL_CONDITION
+from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS, METRICS
+from ifmmin.orchestrator.analysis.statistics import CONFIDENCE, Comparison
+from ifmmin.orchestrator.reporting.tables import MARK, Cell, count_of, heading, make_blocks, notes, signed
 
 
 def rich_table(summary: pd.DataFrame, comparison: Comparison | None = None, *, title: str) -> RenderableType:
@@ -30,24 +22,24 @@ def rich_table(summary: pd.DataFrame, comparison: Comparison | None = None, *, t
     Where a terminal is too narrow, deviations stand below their means.
 
     Args:
-        summary: of `analysis.scores.summarise`; published figures may follow.
+        summary: of `analysis.scores.summarise`; published accuracies may follow.
     """
     return _FirstThatFits([_table(summary, comparison, title, between) for between in (" ±", "\n±")])
 
 
 def rich_comparison(comparison: Comparison) -> Table:
-    """Differences over all missing conditions and under {avt}, with their intervals and p-values, for a terminal."""
+    """Differences over all missing conditions and in the full one, with intervals and p-values, for a terminal."""
     shown = _plain_table(
         f"Differences from {comparison.reference}, in points",
-        f"with {CONFIDENCE:.0%} confidence intervals, each for itself; p as above",
+        "\n".join([f"with {CONFIDENCE:.0%} confidence intervals, each for itself; p as above", *comparison.cautions]),
     )
     shown.add_column("system", no_wrap=True)
-    for name in METRICS:
-        for condition in (AVERAGE, COLUMNS[-1]):
-            shown.add_column(f"{name} {heading(condition)}", justify="right")
+    columns = list(product(METRICS, (AVERAGE, FULL_CONDITION)))
+    for metric, condition in columns:
+        shown.add_column(f"{metric.upper()} {heading(condition)}", justify="right")
     for system, part in comparison.frame.groupby("system", sort=False):
         by_column = {(row["metric"], row["condition"]): row for _, row in part.iterrows()}
-        cells = [by_column[metric, condition] for metric in METRICS.values() for condition in (AVERAGE, COLUMNS[-1])]
+        cells = [by_column[column] for column in columns]
         shown.add_row(str(system), *(f"{_difference(row)}\n[dim]p {_p(float(row['p_holm']))}[/]" for row in cells))
     return shown
 
@@ -63,11 +55,11 @@ def rich_areas(areas: pd.DataFrame) -> Table:
     )
     shown.add_column("protocol", no_wrap=True)
     shown.add_column("system", no_wrap=True)
-    for name in METRICS:
-        shown.add_column(name, justify="right")
+    for metric in METRICS:
+        shown.add_column(metric.upper(), justify="right")
     for (protocol, system), part in areas.groupby(["protocol", "system"], sort=False):
         by_metric = {row["metric"]: row for _, row in part.iterrows()}
-        shown.add_row(str(protocol), str(system), *(_area(by_metric[metric]) for metric in METRICS.values()))
+        shown.add_row(str(protocol), str(system), *(_area(by_metric[metric]) for metric in METRICS))
     return shown
 
 
@@ -82,26 +74,24 @@ def markdown(summary: pd.DataFrame, comparison: Comparison | None = None) -> str
         f"| % | system | runs | {' | '.join(COLUMNS)} |",
         f"| :-- | :-- | --: |{' --: |' * len(COLUMNS)}",
     ]
-    for name, rows in _blocks(summary, comparison):
+    for name, rows in make_blocks(summary, comparison).items():
         for row in rows:
             cells = " | ".join(_text(cell, " ± ", bold="**{}**".format) for cell in row.cells)
             lines.append(f"| {name} | {row.system} | {row.runs or 'published'} | {cells} |")
-    notes = [f"{how_made(summary)}.", *([f"{_note(comparison)}."] if comparison else [])]
-    return "\n".join([*lines, "", "\n\n".join(notes)])
+    return "\n".join([*lines, "", "\n\n".join(f"{note}." for note in notes(summary, comparison))])
 
 
 def latex(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
     r"""The table in LaTeX, for `\usepackage{booktabs}`: systems as rows, WA above UA, the best in bold."""
-    notes = [how_made(summary), *([_note(comparison)] if comparison else [])]
     lines = [
         r"\begin{table*}",
         r"  \centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
-        rf"  \caption{{Test accuracy in \%: {_escape('. '.join(notes))}.}}",
+        rf"  \caption{{Test accuracy in \%: {_escape('. '.join(notes(summary, comparison)))}.}}",
         rf"  \begin{{tabular}}{{l{'r' * len(COLUMNS)}}}",
         r"    \toprule",
         rf"    System & {' & '.join(map(heading, COLUMNS))} \\",
     ]
-    for name, rows in _blocks(summary, comparison):
+    for name, rows in make_blocks(summary, comparison).items():
         lines += [r"    \midrule", rf"    \multicolumn{{{len(COLUMNS) + 1}}}{{l}}{{\textit{{{name}}}}} \\"]
         for row in rows:
             cells = " & ".join(_latex_cell(cell) for cell in row.cells)
@@ -127,11 +117,6 @@ class _FirstThatFits:
         yield next(fitting, self.tables[-1])
 
 
-def _note(comparison: Comparison) -> str:
-    """What the mark in a table says."""
-    return f"{MARK} differs from {comparison.reference}, p < {SIGNIFICANT}: {comparison.method}"
-
-
 def _plain_table(title: str, caption: str) -> Table:
     return Table(
         title=title,
@@ -148,25 +133,19 @@ def _plain_table(title: str, caption: str) -> Table:
 
 
 def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, between: str) -> Table:
-    caption = "\n".join([how_made(summary), *([_note(comparison)] if comparison else [])])
-    shown = _plain_table(title, caption)
+    shown = _plain_table(title, "\n".join(notes(summary, comparison)))
     shown.add_column("%", no_wrap=True)
     shown.add_column("system", no_wrap=True)
     for condition in COLUMNS:
         shown.add_column(heading(condition), justify="right")
     counts = summary["runs"].dropna().unique()
-    for name, rows in _blocks(summary, comparison):
+    for name, rows in make_blocks(summary, comparison).items():
         for index, row in enumerate(rows):
             runs = "published" if not row.runs else count_of(row.runs, "run") if len(counts) > 1 else ""
             system = f"{row.system} [dim]{runs}[/]" if runs else row.system
             cells = [_text(cell, between, bold="[bold]{}[/]".format) for cell in row.cells]
             shown.add_row("" if index else name, system, *cells, end_section=index == len(rows) - 1)
     return shown
-
-
-def _blocks(summary: pd.DataFrame, comparison: Comparison | None) -> list[tuple[str, list[Row]]]:
-    frame = comparison.frame if comparison else None
-    return [(name, make_rows(summary, metric, frame)) for name, metric in METRICS.items()]
 
 
 def _text(cell: Cell, between: str, bold: Callable[[str], str]) -> str:

@@ -2,10 +2,10 @@
 
 import base64
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata, resources
-from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
@@ -16,88 +16,91 @@ from ifmmin.data.audit import audit
 from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import Corpus
 from ifmmin.orchestrator.analysis.calibration import expected_calibration_error
-from ifmmin.orchestrator.analysis.scores import COLUMNS
+from ifmmin.orchestrator.analysis.experiment import Analysis, Details
+from ifmmin.orchestrator.analysis.scores import COLUMNS, METRICS
+from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT, Comparison
 from ifmmin.orchestrator.analysis.subgroups import GAPS
 from ifmmin.orchestrator.execution.pace import in_words
+from ifmmin.orchestrator.reporting.description import describe_system
 from ifmmin.orchestrator.reporting.drawing import Drawing
-from ifmmin.orchestrator.reporting.tables import MARK, METRICS, how_made, make_rows, signed
-from ifmmin.orchestrator.tracking.metrics import describe_parameters
-
-if TYPE_CHECKING:
-    from ifmmin.orchestrator.reporting.report import Report
+from ifmmin.orchestrator.reporting.tables import MARK, how_made, make_blocks, signed
 
 _LIBRARIES = ("ifmmin", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
+SUBGROUP_METRIC = "ua"
+"""Classes are seldom as frequent in all subgroups, which UA does not depend on."""
 
 
-def render_page(report: "Report") -> str:
-    """The page of a report, as HTML."""
-    text = (resources.files(__package__) / "templates" / "report.html").read_text()
+def render_page(
+    analysis: Analysis, details: Details, drawings: Sequence[Drawing], of_systems: Mapping[str, Sequence[Drawing]]
+) -> str:
+    """The page of a report, as HTML.
+
+    Args:
+        drawings: the figures that compare systems.
+        of_systems: the other figures of each system.
+    """
+    text = (resources.files(__package__) / "templates" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["signed"] = signed
-    experiment, results = report.experiment, report.results
-    plan, configuration = experiment.plan, experiment.configuration
+    experiment, results = analysis.experiment, analysis.results
+    configuration, corpus = experiment.configuration, experiment.corpus
     return environment.from_string(text).render(
         name=configuration.name,
-        corpus=experiment.corpus,
-        corpus_facts=_facts(experiment.corpus),
-        findings=audit(experiment.corpus),
+        corpus=corpus,
+        corpus_facts=_facts(corpus),
+        findings=audit(corpus),
         complete=len(results.runs),
-        planned=len(plan.runs),
+        planned=len(experiment.plan.runs),
         made=datetime.now(UTC),
         columns=COLUMNS,
-        blocks=_blocks(report),
-        mark=MARK,
-        how_made=how_made(report.summary),
-        comparison=report.comparison,
-        differences=_differences(report),
         conditions=ALL_CONDITIONS,
-        areas=_areas(report),
-        calibration=expected_calibration_error(report.calibration),
-        subgroups=_subgroups(report),
+        metrics=[metric.upper() for metric in METRICS],
+        mark=MARK,
+        significant=SIGNIFICANT,
+        how_made=how_made(analysis.summary),
+        blocks=make_blocks(analysis.summary, analysis.comparison),
+        comparison=analysis.comparison,
+        differences=_differences(analysis.comparison),
+        share=analysis.share,
+        areas=_areas(analysis.areas),
+        calibration=expected_calibration_error(details.calibration),
+        subgroups=_subgroups(details),
+        subgroup_metric=SUBGROUP_METRIC.upper(),
         gap_meanings=GAPS,
-        drawings=[_embedded(drawing) for drawing in report.drawings],
-        system_drawings={s: [_embedded(d) for d in report.drawings_of(s)] for s in results.systems},
+        drawings=[_embed(drawing) for drawing in drawings],
+        system_drawings={system: [_embed(drawing) for drawing in own] for system, own in of_systems.items()},
         times=[(system, in_words(run), in_words(total)) for system, (run, total) in results.seconds.items()],
-        parameters={s: describe_parameters(configuration, plan, experiment.corpus, s) for s in results.systems},
+        descriptions={system: describe_system(experiment, system) for system in results.systems},
         configuration=yaml.safe_dump(configuration.model_dump(mode="json", exclude={"storage"}), sort_keys=False),
-        share=report.share,
         versions=_versions(),
         machines=sorted({experiment.store.read_record(run.evaluation)["machine"] for run in results.runs}),
     )
 
 
-def _blocks(report: "Report") -> dict[str, list[Any]]:
-    frame = report.comparison.frame if report.comparison else None
-    return {name: make_rows(report.summary, metric, frame) for name, metric in METRICS.items()}
-
-
-def _differences(report: "Report") -> dict[str, list[tuple[str, list[pd.Series]]]]:
+def _differences(comparison: Comparison | None) -> dict[str, list[tuple[str, list[pd.Series]]]]:
     """By metric a row for each system with its differences in the order of `COLUMNS`."""
-    if report.comparison is None:
+    if comparison is None:
         return {}
-    frame = report.comparison.frame
     rows: dict[str, list[tuple[str, list[pd.Series]]]] = {}
-    for name, metric in METRICS.items():
-        rows[name] = []
-        for system, part in frame[frame["metric"] == metric].groupby("system", sort=False):
-            by_condition = {row["condition"]: row for _, row in part.iterrows()}
-            rows[name].append((str(system), [by_condition[column] for column in COLUMNS]))
+    for metric, of_metric in comparison.frame.groupby("metric", sort=False):
+        systems = of_metric.groupby("system", sort=False)
+        rows[str(metric).upper()] = [(str(system), _in_order(part, COLUMNS)) for system, part in systems]
     return rows
 
 
-def _areas(report: "Report") -> list[tuple[str, str, list[pd.Series]]]:
-    """A row for each protocol and system: WA, then UA."""
-    if report.areas is None:
+def _areas(areas: pd.DataFrame | None) -> list[tuple[str, str, list[pd.Series]]]:
+    """A row for each protocol and system, a cell for each metric."""
+    if areas is None:
         return []
-    grouped = report.areas.groupby(["protocol", "system"], sort=False)
+    grouped = areas.groupby(["protocol", "system"], sort=False)
     return [(str(protocol), str(system), [row for _, row in part.iterrows()]) for (protocol, system), part in grouped]
 
 
 @dataclass(frozen=True)
 class _SubgroupTable:
-    """One column's subgroups: UA of each, then the gaps between them; cells in the order of `ALL_CONDITIONS`."""
+    """One column's subgroups: `SUBGROUP_METRIC` of each, then the gaps; cells in the order of `ALL_CONDITIONS`."""
 
     column: str
     resampled: str
@@ -105,27 +108,30 @@ class _SubgroupTable:
     gaps: list[tuple[str, str, list[pd.Series]]]
 
 
-def _subgroups(report: "Report") -> list[_SubgroupTable]:
-    scores, gaps = report.subgroups
+def _subgroups(details: Details) -> list[_SubgroupTable]:
     tables = []
-    for column, own in gaps.groupby("column", sort=False):
-        shown = scores[(scores["column"] == column) & (scores["metric"] == "ua")]
-        resampled = str(own["resampled"].iloc[0])
-        tables.append(
-            _SubgroupTable(str(column), resampled, _by_condition(shown, "subgroup"), _by_condition(own, "gap"))
-        )
+    for column, gaps in details.gaps.groupby("column", sort=False):
+        scores = details.subgroups[
+            (details.subgroups["column"] == column) & (details.subgroups["metric"] == SUBGROUP_METRIC)
+        ]
+        resampled = str(gaps["resampled"].iloc[0])
+        tables.append(_SubgroupTable(str(column), resampled, _rows(scores, "subgroup"), _rows(gaps, "gap")))
     return tables
 
 
-def _by_condition(frame: pd.DataFrame, kind: str) -> list[tuple[str, str, list[pd.Series]]]:
-    rows = []
-    for (system, name), part in frame.groupby(["system", kind], sort=False):
-        by_condition = {row["condition"]: row for _, row in part.iterrows()}
-        rows.append((str(system), str(name), [by_condition[condition] for condition in ALL_CONDITIONS]))
-    return rows
+def _rows(frame: pd.DataFrame, kind: str) -> list[tuple[str, str, list[pd.Series]]]:
+    """A row for each system and subgroup, or gap."""
+    grouped = frame.groupby(["system", kind], sort=False)
+    return [(str(system), str(name), _in_order(part, ALL_CONDITIONS)) for (system, name), part in grouped]
 
 
-def _embedded(drawing: Drawing) -> dict[str, str]:
+def _in_order(frame: pd.DataFrame, columns: Sequence[str]) -> list[pd.Series]:
+    """The rows of these conditions."""
+    by_condition = {row["condition"]: row for _, row in frame.iterrows()}
+    return [by_condition[column] for column in columns]
+
+
+def _embed(drawing: Drawing) -> dict[str, str]:
     return {"image": base64.b64encode(drawing.image).decode(), "caption": drawing.caption}
 
 

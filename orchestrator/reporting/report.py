@@ -1,164 +1,100 @@
-"""The report of an experiment: its tables and figures as files, and all of it with how it was made as one page."""
+"""The report of an experiment: its figures, and all its files with the page that holds everything."""
 
-import hashlib
-import json
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from ifmmin.data.errors import UserError, nearest
-from ifmmin.orchestrator.analysis.calibration import calibrate, reliability_diagrams
-from ifmmin.orchestrator.analysis.embeddings import embed_invariant_features
-from ifmmin.orchestrator.analysis.robustness import area_table, complete_protocols, load_curves, robustness_curves
-from ifmmin.orchestrator.analysis.scores import Results
-from ifmmin.orchestrator.analysis.statistics import Comparison, compare, share_tested
-from ifmmin.orchestrator.analysis.subgroups import score_subgroups
-from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.planning.plan import protocol_plan
-from ifmmin.orchestrator.reporting import figures
-from ifmmin.orchestrator.reporting import formats as table_formats
+from ifmmin.orchestrator.analysis.experiment import Analysis, Details, analyse, analyse_details, details_of
+from ifmmin.orchestrator.reporting import figures, formats
 from ifmmin.orchestrator.reporting.drawing import Drawing
 from ifmmin.orchestrator.reporting.page import render_page
-from ifmmin.orchestrator.reporting.published import published_summary
-
-PUBLISHED = "published"
-REFERENCE = "if-mmin"
-"""The system that the others are compared with unless another one is named; the last one where it is missing."""
 
 
+@dataclass(frozen=True)
 class Report:
-    """What is to be said about the complete runs of an experiment. Figures are drawn once, when they are asked for.
+    """The numbers and the figures of an experiment, or of one system of it.
 
-    Args:
-        against: the system that the others are compared with, and `published` for published figures.
-
-    Raises:
-        UserError: no such system, or nothing published for this corpus.
+    Attributes:
+        drawings: figures that compare systems.
+        of_systems: the other figures of each system.
     """
 
-    def __init__(self, experiment: Experiment, results: Results, against: Sequence[str] = ()) -> None:
-        self.experiment, self.results, self.against = experiment, results, tuple(against)
-        self.share = share_tested(experiment.corpus, sorted({run.fold for run in results.runs}))
-        self.comparison = self._compare()
-        self._drawn: dict[str, list[Drawing]] = {}
-        self._embedded: dict[str, pd.DataFrame | None] = {}
+    analysis: Analysis
+    details: Details
+    drawings: Sequence[Drawing]
+    of_systems: Mapping[str, Sequence[Drawing]]
 
-    def of(self, system: str) -> "Report":
-        """The report of one system alone; what is drawn for one need not be drawn again for the other."""
-        own = Report(self.experiment, self.results.of(system))
-        own._drawn, own._embedded = self._drawn, self._embedded
-        return own
 
-    @cached_property
-    def summary(self) -> pd.DataFrame:
-        """Of `analysis.scores.summarise`; published figures follow where they were asked for."""
-        if PUBLISHED not in self.against:
-            return self.results.summary
-        return pd.concat([self.results.summary, published_summary(self.experiment.corpus)], ignore_index=True)
+def make_report(analysis: Analysis) -> Report:
+    """The report of an experiment; takes seconds for its figures."""
+    details = analyse_details(analysis)
+    of_systems = {system: _draw_system(analysis, details, system) for system in analysis.results.systems}
+    return Report(analysis, details, list(_draw_comparison(analysis, details)), of_systems)
 
-    @property
-    def identity(self) -> str:
-        """The same for the same runs, compared in the same way."""
-        evaluations = [run.evaluation for run in self.results.runs]
-        return hashlib.sha256(json.dumps([evaluations, self.against, self.protocols]).encode()).hexdigest()[:24]
 
-    @cached_property
-    def protocols(self) -> list[str]:
-        """Those under which all the runs have been evaluated."""
-        return complete_protocols(self.experiment, self.results.runs)
+def report_of(report: Report, system: str) -> Report:
+    """The report of one system alone, with the figures that the whole report has of it."""
+    whole = report.analysis
+    if whole.results.systems == [system] and not whole.against:
+        return report
+    analysis = analyse(whole.experiment, whole.results.of(system))
+    details = details_of(report.details, system)
+    return Report(analysis, details, list(_draw_comparison(analysis, details)), {system: report.of_systems[system]})
 
-    @cached_property
-    def curves(self) -> pd.DataFrame | None:
-        """Of `analysis.robustness.load_curves`, if the runs were evaluated under protocols."""
-        if not self.protocols:
-            return None
-        plan = protocol_plan(self.experiment.plan, self.results.runs, self.protocols)
-        return load_curves(plan, self.experiment.store)
 
-    @cached_property
-    def areas(self) -> pd.DataFrame | None:
-        """Of `analysis.robustness.area_table`."""
-        return None if self.curves is None else area_table(self.curves, self.share)
+def report_files(report: Report) -> dict[str, bytes]:
+    """All files by relative path; `report.html` needs none of the others."""
+    analysis, details = report.analysis, report.details
+    texts = {
+        "report.html": render_page(analysis, details, report.drawings, report.of_systems),
+        "table.md": formats.markdown(analysis.summary, analysis.comparison) + "\n",
+        "table.tex": formats.latex(analysis.summary, analysis.comparison) + "\n",
+        "table.csv": formats.csv(analysis.summary),
+        "times.csv": analysis.results.times.to_csv(index=False),
+        **{f"{name}.csv": frame.to_csv(index=False) for name, frame in _frames(analysis, details)},
+    }
+    files = {name: text.encode() for name, text in texts.items()}
+    for folder, drawings in _folders(report):
+        for drawing in drawings:
+            files |= {f"{folder}/{name}": content for name, content in drawing.files.items()}
+    return files
 
-    @cached_property
-    def calibration(self) -> pd.DataFrame:
-        """Of `analysis.calibration.calibrate`."""
-        return calibrate(self.results.predictions)
 
-    @cached_property
-    def subgroups(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Of `analysis.subgroups.score_subgroups`."""
-        return score_subgroups(self.results.predictions, self.experiment.corpus)
+def _frames(analysis: Analysis, details: Details) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The frames that are not empty, by name."""
+    frames = {
+        "calibration": details.calibration,
+        "curves": analysis.curves,
+        "areas": analysis.areas,
+        "subgroups": details.subgroups,
+        "gaps": details.gaps,
+        "comparison": analysis.comparison.frame if analysis.comparison else None,
+    }
+    return ((name, frame) for name, frame in frames.items() if frame is not None and len(frame))
 
-    @cached_property
-    def drawings(self) -> list[Drawing]:
-        """The figures that compare systems."""
-        results = self.results
-        drawn = [
-            figures.scores_by_condition(results.scores, self.share),
-            figures.cost_of_missing_modalities(results.scores, self.share),
-        ]
-        if self.curves is not None:
-            drawn.append(robustness_curves(self.curves, self.share))
-        if figures.INVARIANCE in results.history:
-            drawn.append(figures.invariance_curve(results.history))
-        points = [points for system in results.systems if (points := self._embed(system)) is not None]
-        if points:
-            drawn.append(figures.embedding(pd.concat(points)))
-        return drawn
 
-    def files(self) -> dict[str, bytes]:
-        """Everything by relative path; `report.html` needs none of the others."""
-        texts = {
-            "report.html": render_page(self),
-            "table.md": table_formats.markdown(self.summary, self.comparison) + "\n",
-            "table.tex": table_formats.latex(self.summary, self.comparison) + "\n",
-            "table.csv": table_formats.csv(self.summary),
-            "times.csv": self.results.times.to_csv(index=False),
-        }
-        tables = {"calibration": self.calibration, "curves": self.curves, "areas": self.areas}
-        tables |= dict(zip(("subgroups", "gaps"), self.subgroups, strict=True))
-        tables |= {"comparison": self.comparison.frame if self.comparison else None}
-        texts |= {
-            f"{name}.csv": frame.to_csv(index=False)
-            for name, frame in tables.items()
-            if frame is not None and len(frame)
-        }
-        files = {name: text.encode() for name, text in texts.items()}
-        drawn = {"figures": self.drawings}
-        for system in self.results.systems:
-            folder = "figures" if len(self.results.systems) == 1 else f"figures/{system}"
-            drawn[folder] = drawn.get(folder, []) + self.drawings_of(system)
-        for folder, drawings in drawn.items():
-            for drawing in drawings:
-                files |= {f"{folder}/{name}": content for name, content in drawing.files.items()}
-        return files
+def _folders(report: Report) -> Iterator[tuple[str, Sequence[Drawing]]]:
+    yield "figures", report.drawings
+    for system, drawings in report.of_systems.items():
+        yield "figures" if len(report.of_systems) == 1 else f"figures/{system}", drawings
 
-    def drawings_of(self, system: str) -> list[Drawing]:
-        """The figures of one system that are not in a figure of all."""
-        if system not in self._drawn:
-            own = self.results.of(system)
-            self._drawn[system] = [
-                figures.confusion_matrices(own.predictions, self.experiment.corpus.classes),
-                reliability_diagrams(self.calibration[self.calibration["system"] == system]),
-                figures.loss_curves(own.history),
-            ]
-        return self._drawn[system]
 
-    def _compare(self) -> Comparison | None:
-        systems = self.results.systems
-        chosen = [name for name in self.against if name != PUBLISHED]
-        for name in chosen:
-            if name not in systems:
-                raise UserError(f"--against {name}: {nearest(name, [*systems, PUBLISHED])}")
-        if len(systems) == 1:
-            return None
-        reference = chosen[0] if chosen else REFERENCE if REFERENCE in systems else systems[-1]
-        return compare(self.results.scores, reference, self.share)
+def _draw_comparison(analysis: Analysis, details: Details) -> Iterator[Drawing]:
+    results, share = analysis.results, analysis.share
+    yield figures.scores_by_condition(results.scores, share)
+    yield figures.cost_of_missing_modalities(results.scores, share)
+    if analysis.curves is not None:
+        yield figures.robustness_curves(analysis.curves, share)
+    yield from figures.featured_loss_curves(results.history)
+    yield from map(figures.embedding, details.embeddings)
 
-    def _embed(self, system: str) -> pd.DataFrame | None:
-        if system not in self._embedded:
-            first = next(run for run in self.results.runs if run.system == system)
-            self._embedded[system] = embed_invariant_features(self.experiment, first)
-        return self._embedded[system]
+
+def _draw_system(analysis: Analysis, details: Details, system: str) -> list[Drawing]:
+    """The figures of one system that do not compare it with others."""
+    results = analysis.results.of(system)
+    return [
+        figures.confusion_matrices(results.predictions, analysis.experiment.corpus.classes),
+        figures.reliability_diagrams(details_of(details, system).calibration),
+        figures.loss_curves(results.history),
+    ]

@@ -1,4 +1,4 @@
-"""The comparison table as plain values: which figures stand where, which is best, and what is said below them.
+"""The comparison table as plain values: the numbers of each row, which of them is best, and the notes below.
 
 `reporting.formats` writes it for the terminal, for papers and for other programs.
 """
@@ -9,16 +9,15 @@ from math import isnan
 
 import pandas as pd
 
-from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS
-from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT
+from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS, METRICS, RUN
+from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT, Comparison
 
-METRICS = {"WA": "wa", "UA": "ua"}
 MARK = "†"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure in percent.
+    """One number in percent.
 
     Attributes:
         mean: NaN where there is none.
@@ -35,24 +34,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A system's figures of one metric, in the order of `COLUMNS`; `runs` is 0 for published figures."""
+    """A system's numbers in one metric, in the order of `COLUMNS`; `runs` is 0 for published ones."""
 
     system: str
     runs: int
     cells: tuple[Cell, ...]
 
 
-def make_rows(summary: pd.DataFrame, metric: str, comparison: pd.DataFrame | None = None) -> list[Row]:
-    """The rows of one metric, `wa` or `ua`.
+def make_blocks(summary: pd.DataFrame, comparison: Comparison | None = None) -> dict[str, list[Row]]:
+    """The rows of each metric, by its heading.
 
     Args:
-        summary: of `analysis.scores.summarise`; rows of `reporting.published` may follow.
-        comparison: of `analysis.statistics.compare`.
+        summary: of `analysis.scores.summarise`; rows of `analysis.published` may follow.
     """
-    significant = set() if comparison is None else set(_significant(comparison, metric))
-    own = summary[summary["runs"].notna()]
-    several = len(own["system"].unique()) > 1
-    highest = own.groupby("condition")[metric].max()
+    return {metric.upper(): _make_rows(summary, metric, comparison) for metric in METRICS}
+
+
+def _make_rows(summary: pd.DataFrame, metric: str, comparison: Comparison | None) -> list[Row]:
+    significant = set() if comparison is None else set(_significant(comparison.frame, metric))
+    computed = summary[summary["runs"].notna()]
+    several = len(computed["system"].unique()) > 1
+    highest = computed.groupby("condition")[metric].max()
     rows = []
     for system, part in summary.groupby("system", sort=False):
         runs = part["runs"].iloc[0]
@@ -73,16 +75,25 @@ def make_rows(summary: pd.DataFrame, metric: str, comparison: pd.DataFrame | Non
 
 
 def how_made(summary: pd.DataFrame) -> str:
-    """What the figures of the table are, in one line."""
-    own = summary[summary["runs"].notna()]
-    counts = sorted({int(runs) for runs in own["runs"]})
+    """What the numbers of the table are, in one line."""
+    computed = summary[summary["runs"].notna()]
+    counts = sorted({int(runs) for runs in computed["runs"]})
     if counts == [1]:
         figures = "a single run"
     else:
         runs = count_of(counts[0], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
-        figures = f"mean ± standard deviation over {runs}{_grid(own)}"
-    best = "; the best in bold" if len(own["system"].unique()) > 1 else ""
+        figures = f"mean ± standard deviation over {runs}{_grid(computed)}"
+    best = "; the best in bold" if len(computed["system"].unique()) > 1 else ""
     return f"{figures}; average over the six missing conditions{best}"
+
+
+def notes(summary: pd.DataFrame, comparison: Comparison | None) -> list[str]:
+    """What a reader of the table must know, in sentences without their full stops."""
+    lines = [how_made(summary)]
+    if comparison:
+        lines.append(f"{MARK} differs from {comparison.reference}, p < {SIGNIFICANT}: {comparison.method}")
+        lines += comparison.cautions
+    return lines
 
 
 def heading(condition: str) -> str:
@@ -99,8 +110,15 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def count_runs(frame: pd.DataFrame) -> str:
+    """How many runs of a system a frame is of, such as `2 to 3 runs`."""
+    counts = frame.drop_duplicates(RUN).groupby("system").size()
+    low, high = int(counts.min()), int(counts.max())
+    return count_of(low, "run") if low == high else f"{low} to {high} runs"
+
+
 def signed(points: float) -> str:
-    """A difference in points; what rounds to nothing has no sign of its own.
+    """A difference in points with its sign; +0.0 for all that rounds to zero.
 
     >>> signed(-3.14), signed(-0.01)
     ('-3.1', '+0.0')
@@ -109,8 +127,8 @@ def signed(points: float) -> str:
 
 
 def _significant(comparison: pd.DataFrame, metric: str) -> Iterator[tuple[str, str]]:
-    found = comparison[(comparison["metric"] == metric) & (comparison["p_holm"] < SIGNIFICANT)]
-    return zip(found["system"], found["condition"], strict=True)
+    rows = comparison[(comparison["metric"] == metric) & (comparison["p_holm"] < SIGNIFICANT)]
+    return zip(rows["system"], rows["condition"], strict=True)
 
 
 def _grid(summary: pd.DataFrame) -> str:

@@ -1,97 +1,87 @@
-"""Writes an experiment to MLflow, from the driver alone. With `search_tracking` and `serving` all that knows MLflow.
-
-MLflow's own environment variables and defaults decide where: MLFLOW_TRACKING_URI, else mlflow.db in the working folder.
-"""
+"""Writes experiments to MLflow: a parent run for each system, a child for each of its runs, and the report."""
 
 import hashlib
 import io
 import json
-import os
 import re
-import tempfile
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
 import yaml
 
 from ifmmin.data.errors import UserError, nearest
-from ifmmin.orchestrator.analysis.scores import load_history, load_predictions, score
+from ifmmin.orchestrator.analysis.experiment import Analysis
+from ifmmin.orchestrator.analysis.results import load_history, load_predictions
+from ifmmin.orchestrator.analysis.scores import score
+from ifmmin.orchestrator.execution.events import Event, Finished
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.plan import Run
-from ifmmin.orchestrator.reporting import formats as table_formats
-from ifmmin.orchestrator.reporting.report import Report
-from ifmmin.orchestrator.store import Store
-from ifmmin.orchestrator.tracking.metrics import (
-    Measurement,
-    describe_parameters,
-    describe_settings,
-    measure_history,
-    measure_mean_history,
-    measure_scores,
-    name_with,
+from ifmmin.orchestrator.reporting.description import changed_hyperparameters, describe_system
+from ifmmin.orchestrator.tracking.client import (
+    FAILED,
+    FINISHED,
+    IDENTITY,
+    KILLED,
+    LEVEL,
+    PARENT,
+    RUNNING,
+    TrackingError,
+    connection,
+    context_tags,
+    experiment_id,
+    log,
+    log_files,
+    search_runs,
+    shown_uri,
 )
+from ifmmin.orchestrator.tracking.metrics import measure_history, measure_mean_history, measure_scores, name_with
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run as MlflowRun
     from mlflow.tracking import MlflowClient
 
-IDENTITY = "ifmmin.identity"
-"""Tag of a parent run and of a report: hash of all evaluations it stands for."""
+    from ifmmin.orchestrator.reporting.report import Report
 
 EVALUATION = "ifmmin.evaluation"
 """Tag of a child run: key of its evaluation in the store."""
 
-LEVEL = "ifmmin.level"
-"""Tag of every run, to filter by: `system` for parents, `run` for children, `report` for the comparison of systems;
-`search` and `trial` are those of `search_tracking`."""
-
-PARENT = "mlflow.parentRunId"
-FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
-
-_METRICS_AT_ONCE, _PARAMETERS_AT_ONCE, _PARAMETER_LENGTH = 1000, 100, 6000
-"""What MLflow accepts."""
-
-for _name, _value in {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow's own patience with a server that does not answer is many minutes.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
-}.items():
-    os.environ.setdefault(_name, _value)
-
-
-class TrackingError(UserError):
-    """MLflow's tracking server or database cannot be reached or written."""
-
 
 @dataclass
 class _Parent:
-    """What of a system is in MLflow: its parent run, the status of that, and the evaluations that have a child run."""
+    """What MLflow has of a system: its parent run, the status of that, and the evaluations that have a child run."""
 
     run_id: str
     status: str
-    children: set[str] = field(default_factory=set)
+    children: set[str]
 
 
 class Tracker:
     """Brings MLflow up to the state of the store: a parent run for each system, a child for each of its runs.
 
-    Nothing is written twice: what is in MLflow already, from an earlier call of the same experiment, is found by tags.
+    Nothing is written twice: what an earlier call of the same experiment wrote is recognised by its tags. As a consumer
+    of events it writes each run when its evaluation is finished.
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self._experiment, self._configuration, self._plan = experiment, experiment.configuration, experiment.plan
-        self._corpus, self._store = experiment.corpus, experiment.store
+        self._experiment = experiment
         self._parents: dict[str, _Parent] = {}
+        self._unreachable = False
+
+    def take(self, event: Event) -> None:
+        """Record the runs whose evaluation has finished.
+
+        Where MLflow cannot be written computing goes on; `finish` writes what is missing, or raises.
+        """
+        if not isinstance(event, Finished) or event.stage.action != "evaluate":
+            return
+        for run in self._experiment.plan.runs:
+            if run.evaluation == event.stage.key and not self._unreachable:
+                try:
+                    self.record_run(run)
+                except UserError:
+                    self._unreachable = True
 
     def record_run(self, run: Run) -> None:
         """Write the child of a run whose evaluation is in the store, unless it is there.
@@ -99,10 +89,27 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with told(self._store):
-            self._record_run(connect(), run)
+        with connection(self._experiment.store) as client:
+            self._record_run(client, run)
 
-    def finish(self, report: Report) -> None:
+    def is_current(self, analysis: Analysis) -> bool:
+        """Whether MLflow has all that `finish` would write.
+
+        Raises:
+            TrackingError: MLflow cannot be reached.
+        """
+        results = analysis.results
+        with connection(self._experiment.store) as client:
+            for system in results.systems:
+                runs = results.of(system).runs
+                parent = self._find_parent(client, system)
+                if parent is None or parent.status != self._status(system, runs):
+                    return False
+                if parent.children != {run.evaluation for run in runs}:
+                    return False
+            return len(results.systems) == 1 or self._report_identity(client) == analysis.identity
+
+    def finish(self, report: "Report") -> None:
         """Write what is missing: children of all completed runs, then aggregates and the report of each system.
 
         A system whose runs are all complete ends as FINISHED; one with runs missing as FAILED, until a later call
@@ -111,11 +118,10 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with told(self._store):
-            client = connect()
-            for system in report.results.systems:
-                self._finish_system(client, report.of(system))
-            if len(report.results.systems) > 1:
+        with connection(self._experiment.store) as client:
+            for system in report.analysis.results.systems:
+                self._finish_system(client, report, system)
+            if len(report.analysis.results.systems) > 1:
                 self._log_report(client, report)
 
     def interrupt(self) -> None:
@@ -124,11 +130,11 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with told(self._store):
-            for parent in self._parents.values():
-                if parent.status == RUNNING:
-                    connect().set_terminated(parent.run_id, KILLED)
-                    parent.status = KILLED
+        for parent in self._parents.values():
+            if parent.status == RUNNING:
+                with connection(self._experiment.store) as client:
+                    client.set_terminated(parent.run_id, KILLED)
+                parent.status = KILLED
 
     def _record_run(self, client: "MlflowClient", run: Run) -> None:
         parent = self._parent(client, run.system)
@@ -137,113 +143,137 @@ class Tracker:
         if parent.status != RUNNING:
             client.update_run(parent.run_id, RUNNING)
             parent.status = RUNNING
-        history, scores = load_history([run], self._store), score(load_predictions([run], self._store))
+        store = self._experiment.store
+        history, scores = load_history([run], store), score(load_predictions([run], store))
         start, end = self._times(run)
         child = client.create_run(
-            experiment_id(client, self._configuration.name),
+            self._experiment_id(client),
             start_time=start,
             tags={PARENT: parent.run_id, EVALUATION: run.evaluation, LEVEL: "run"},
             run_name=f"fold {run.fold}, seed {run.seed}",
         )
-        parameters = {**self._parameters(run.system), "fold": str(run.fold), "seed": str(run.seed)}
+        parameters = {**self._describe(run.system), "fold": str(run.fold), "seed": str(run.seed)}
         measurements = measure_scores(scores, end) + measure_history(history, start)
         log(client, child.info.run_id, parameters, measurements)
         client.set_terminated(child.info.run_id, FINISHED, end)
         parent.children.add(run.evaluation)
 
-    def _finish_system(self, client: "MlflowClient", report: Report) -> None:
-        from ifmmin.orchestrator.commands.predict import trained_runs
-        from ifmmin.orchestrator.tracking.models import log_model
-
-        results = report.results
-        (system,) = results.systems
+    def _finish_system(self, client: "MlflowClient", report: "Report", system: str) -> None:
+        results = report.analysis.results.of(system)
         parent = self._parent(client, system)
         before = set(parent.children)
         for run in results.runs:
             self._record_run(client, run)
-        complete = len(results.runs) == len(self._plan.runs_of(system))
-        status = FINISHED if complete else FAILED
+        status = self._status(system, results.runs)
         if parent.status == status and parent.children == before:
             return
+        self._log_system(client, parent.run_id, report, system)
+        client.set_terminated(parent.run_id, status)
+        parent.status = status
+
+    def _log_system(self, client: "MlflowClient", run_id: str, report: "Report", system: str) -> None:
+        """Aggregates and artifacts of a system, and its model if all its runs are complete."""
+        from ifmmin.orchestrator.analysis.trained_runs import trained_runs
+        from ifmmin.orchestrator.reporting.report import report_of
+        from ifmmin.orchestrator.tracking.models import log_model
+
+        experiment, results = self._experiment, report.analysis.results.of(system)
+        complete = self._status(system, results.runs) == FINISHED
         now = round(1000 * time())
         measurements = measure_scores(results.summary, now)
         if complete:
             # MLflow keeps every value ever logged, so curves are written once: when they are final.
-            measurements += measure_mean_history(results.history, now)
-        log(client, parent.run_id, {}, measurements)
-        settings = self._configuration.model_dump(mode="json", exclude={"storage"})
+            evaluated = experiment.plan.stages[results.runs[0].evaluation].upstream
+            measurements += measure_mean_history(results.history[results.history["stage"].isin(evaluated)], now)
+        log(client, run_id, {}, measurements)
+        configuration = experiment.configuration.model_dump(mode="json", exclude={"storage"})
         predictions = io.BytesIO()
         results.predictions.to_parquet(predictions, compression="zstd")
-        _log_files(
-            client,
-            parent.run_id,
-            report,
-            {
-                "scores.csv": results.scores.to_csv(index=False).encode(),
-                "predictions.parquet": predictions.getvalue(),
-                "configuration.yaml": yaml.safe_dump(settings, sort_keys=False).encode(),
-            },
-        )
+        others = {
+            "scores.csv": results.scores.to_csv(index=False).encode(),
+            "predictions.parquet": predictions.getvalue(),
+            "configuration.yaml": yaml.safe_dump(configuration, sort_keys=False).encode(),
+        }
+        _write_report(client, run_id, report_of(report, system), others)
         if complete:
-            log_model(client, parent.run_id, trained_runs(self._experiment, results.runs))
-        client.set_terminated(parent.run_id, status)
-        parent.status = status
+            log_model(client, run_id, trained_runs(experiment, results.runs))
 
-    def _log_report(self, client: "MlflowClient", report: Report) -> None:
+    def _log_report(self, client: "MlflowClient", report: "Report") -> None:
         """The report of all systems, in one run for the experiment, over what it said before."""
-        experiment = experiment_id(client, self._configuration.name)
-        found = search(client, experiment, f"tags.`{LEVEL}` = 'report'")
-        if found and found[0].data.tags.get(IDENTITY) == report.identity:
+        if self._report_identity(client) == report.analysis.identity:
             return
-        run = found[0] if found else client.create_run(experiment, tags={LEVEL: "report"}, run_name="report")
-        _log_files(client, run.info.run_id, report, {})
-        client.set_tag(run.info.run_id, IDENTITY, report.identity)
+        experiment = self._experiment_id(client)
+        runs = search_runs(client, experiment, f"tags.`{LEVEL}` = 'report'")
+        run = runs[0] if runs else client.create_run(experiment, tags={LEVEL: "report"}, run_name="report")
+        _write_report(client, run.info.run_id, report, {})
+        client.set_tag(run.info.run_id, IDENTITY, report.analysis.identity)
         client.set_terminated(run.info.run_id, FINISHED)
 
+    def _report_identity(self, client: "MlflowClient") -> str | None:
+        """Which report of all systems MLflow has."""
+        runs = search_runs(client, self._experiment_id(client), f"tags.`{LEVEL}` = 'report'")
+        return runs[0].data.tags.get(IDENTITY) if runs else None
+
+    def _status(self, system: str, complete: Iterable[Run]) -> str:
+        """That of the parent of a system with these complete runs, when all is written."""
+        return FINISHED if len(list(complete)) == len(self._experiment.plan.runs_of(system)) else FAILED
+
     def _parent(self, client: "MlflowClient", system: str) -> _Parent:
-        """The parent run of a system, found or new; children that a crash left half-written are deleted."""
+        """The parent run of a system, from an earlier call or new; half-written children of a crash are deleted."""
         if system in self._parents:
             return self._parents[system]
-        experiment = experiment_id(client, self._configuration.name)
-        found = search(client, experiment, f"tags.`{IDENTITY}` = '{self._identity(system)}'")
-        if found:
-            parent = _Parent(found[0].info.run_id, found[0].info.status)
-            for child in search(client, experiment, f"tags.`{PARENT}` = '{parent.run_id}'"):
-                if child.info.status == FINISHED:
-                    parent.children.add(child.data.tags.get(EVALUATION, ""))
-                else:
-                    client.delete_run(child.info.run_id)
+        parent = self._find_parent(client, system)
+        if parent is not None:
+            self._delete_unfinished(client, parent)
         else:
+            experiment = self._experiment_id(client)
             run = client.create_run(
                 experiment,
                 tags={**context_tags(), IDENTITY: self._identity(system), LEVEL: "system"},
                 run_name=self._name(client, experiment, system),
             )
-            log(client, run.info.run_id, self._parameters(system), [])
-            parent = _Parent(run.info.run_id, RUNNING)
+            log(client, run.info.run_id, self._describe(system), [])
+            parent = _Parent(run.info.run_id, RUNNING, set())
         self._parents[system] = parent
         return parent
 
+    def _find_parent(self, client: "MlflowClient", system: str) -> _Parent | None:
+        experiment = self._experiment_id(client)
+        parents = search_runs(client, experiment, f"tags.`{IDENTITY}` = '{self._identity(system)}'")
+        if not parents:
+            return None
+        run = parents[0].info
+        children = search_runs(client, experiment, f"tags.`{PARENT}` = '{run.run_id}'")
+        evaluations = {child.data.tags.get(EVALUATION, "") for child in children if child.info.status == FINISHED}
+        return _Parent(run.run_id, run.status, evaluations)
+
+    def _delete_unfinished(self, client: "MlflowClient", parent: _Parent) -> None:
+        for child in search_runs(client, self._experiment_id(client), f"tags.`{PARENT}` = '{parent.run_id}'"):
+            if child.info.status != FINISHED:
+                client.delete_run(child.info.run_id)
+
     def _identity(self, system: str) -> str:
-        evaluations = sorted(run.evaluation for run in self._plan.runs_of(system))
+        evaluations = sorted(run.evaluation for run in self._experiment.plan.runs_of(system))
         return hashlib.sha256(json.dumps([system, evaluations]).encode()).hexdigest()[:24]
 
-    def _parameters(self, system: str) -> dict[str, str]:
-        return describe_parameters(self._configuration, self._plan, self._corpus, system)
+    def _experiment_id(self, client: "MlflowClient") -> str:
+        return experiment_id(client, self._experiment.configuration.name)
+
+    def _describe(self, system: str) -> dict[str, str]:
+        return describe_system(self._experiment, system)
 
     def _name(self, client: "MlflowClient", experiment: str, system: str) -> str:
-        """The system and what was set differently; where that name is taken, also what else differs."""
-        settings = describe_settings(self._configuration, self._plan, self._corpus, system)
-        name = name_with(system, settings)
-        others: dict[str, str] = {}
-        for other in search(client, experiment, f"tags.`{LEVEL}` = 'system' AND attributes.run_name = '{name}'"):
-            parameters = self._parameters(system)
-            others |= {key: value for key, value in parameters.items() if other.data.params.get(key) != value}
-        return name_with(system, {**settings, **others})
+        """The system and its changed hyperparameters; where that name is taken, also what else differs."""
+        changed = changed_hyperparameters(self._experiment.plan, system)
+        name, description = name_with(system, changed), self._describe(system)
+        differing: dict[str, str] = {}
+        for other in search_runs(client, experiment, f"tags.`{LEVEL}` = 'system' AND attributes.run_name = '{name}'"):
+            differing |= {key: value for key, value in description.items() if other.data.params.get(key) != value}
+        return name_with(system, {**changed, **differing})
 
     def _times(self, run: Run) -> tuple[int, int]:
         """When a run was computed, as if in one go: start and end in milliseconds since 1970."""
-        records = [self._store.read_record(key) for key in run.stages.values()]
+        records = [self._experiment.store.read_record(key) for key in run.stages.values()]
         end = datetime.fromisoformat(records[-1]["finished"]).timestamp()
         return round(1000 * (end - sum(record["seconds"] for record in records))), round(1000 * end)
 
@@ -256,117 +286,25 @@ def compared_runs(experiment: str) -> tuple[str, list[str]]:
     Raises:
         TrackingError: MLflow cannot be reached, or has no such experiment.
     """
-    with told():
-        client = connect()
-        found = client.get_experiment_by_name(experiment)
-        if found is None or found.lifecycle_stage == "deleted":
-            known = [item.name for item in client.search_experiments() if item.name != "Default"]
-            hint = nearest(experiment, known) if known else "run one first, or set MLFLOW_TRACKING_URI."
-            raise TrackingError(f"MLflow at {_shown_uri()} has no experiment '{experiment}'; {hint}")
-        runs = search(client, found.experiment_id, f"tags.`{LEVEL}` = 'system'") or search(
-            client, found.experiment_id, f"tags.`{LEVEL}` = 'trial'"
+    with connection() as client:
+        known = client.get_experiment_by_name(experiment)
+        if known is None or known.lifecycle_stage == "deleted":
+            names = [item.name for item in client.search_experiments() if item.name != "Default"]
+            hint = nearest(experiment, names) if names else "run one first, or set MLFLOW_TRACKING_URI."
+            raise TrackingError(f"MLflow at {shown_uri()} has no experiment '{experiment}'; {hint}")
+        runs = search_runs(client, known.experiment_id, f"tags.`{LEVEL}` = 'system'") or search_runs(
+            client, known.experiment_id, f"tags.`{LEVEL}` = 'trial'"
         )
-        return str(found.experiment_id), [run.info.run_id for run in reversed(runs)]
+        return str(known.experiment_id), [run.info.run_id for run in reversed(runs)]
 
 
-def tracking_uri() -> str:
-    """Where MLflow keeps its data: what its environment variables say, else its default."""
-    from mlflow.tracking import get_tracking_uri
+def _write_report(client: "MlflowClient", run_id: str, report: "Report", others: Mapping[str, bytes]) -> None:
+    """The files of a report and others as artifacts, and its table as the description of the run."""
+    from ifmmin.orchestrator.reporting.formats import markdown
+    from ifmmin.orchestrator.reporting.report import report_files
 
-    return str(get_tracking_uri())
-
-
-def connect() -> "MlflowClient":
-    from mlflow.store.db import utils
-    from mlflow.tracking import MlflowClient
-
-    utils.MAX_RETRY_COUNT = 3  # MLflow's own patience with a database that does not answer is many minutes, too
-    return MlflowClient()
-
-
-@contextmanager
-def told(store: Store | None = None) -> Iterator[None]:
-    """Turn what MLflow raises into one sentence for people."""
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        safe = f"; the results are safe in {store.location}, and the same command writes them later" if store else ""
-        raise TrackingError(
-            f"MLflow at {_shown_uri()} cannot be reached or written ({_reason(error)}){safe}."
-        ) from error
-
-
-def _shown_uri() -> str:
-    return re.sub(r"//[^/@]*@", "//", tracking_uri())  # without user and password
-
-
-def _reason(error: BaseException) -> str:
-    """What the system said, which MLflow wraps several times; else the first line of the error."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno).lower()
-        cause = cause.__cause__ or cause.__context__
-    return textwrap.shorten(str(error).strip().splitlines()[0], 160)
-
-
-def context_tags() -> dict[str, str]:
-    """Who runs what, as MLflow itself notes it: user, source and commit."""
-    from mlflow.tracking.context.registry import resolve_tags
-
-    return dict(resolve_tags())
-
-
-def experiment_id(client: "MlflowClient", name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return str(client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"}))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
-
-
-def search(client: "MlflowClient", experiment: str, condition: str) -> "list[MlflowRun]":
-    runs: list[MlflowRun] = []
-    token: str | None = None
-    while token is None or token:
-        page = client.search_runs([experiment], condition, max_results=1000, page_token=token)
-        runs += page
-        token = page.token or ""
-    return runs
-
-
-def _log_files(client: "MlflowClient", run_id: str, report: Report, others: Mapping[str, bytes]) -> None:
-    """The files of a report and others as artifacts, and its table as what MLflow says of the run."""
     # MLflow draws tables without space between cells; the line of colons must stay as it is.
-    lines = table_formats.markdown(report.summary, report.comparison).splitlines()
+    lines = markdown(report.analysis.summary, report.analysis.comparison).splitlines()
     note = "\n".join(line if "--:" in line else re.sub(r"(?<=\S) \|", " &emsp;|", line) for line in lines)
     client.set_tag(run_id, "mlflow.note.content", note)
-    log_contents(client, run_id, {**report.files(), **others})
-
-
-def log_contents(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:
-    """Files as artifacts, by relative path."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            file = Path(folder) / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-        client.log_artifacts(run_id, folder)
-
-
-def log(
-    client: "MlflowClient", run_id: str, parameters: Mapping[str, str], measurements: Sequence[Measurement]
-) -> None:
-    from mlflow.entities import Metric, Param
-
-    items = [Param(name, value[:_PARAMETER_LENGTH]) for name, value in parameters.items()]
-    for start in range(0, len(items), _PARAMETERS_AT_ONCE):
-        client.log_batch(run_id, params=items[start : start + _PARAMETERS_AT_ONCE])
-    for start in range(0, len(measurements), _METRICS_AT_ONCE):
-        batch = [Metric(*measurement) for measurement in measurements[start : start + _METRICS_AT_ONCE]]
-        client.log_batch(run_id, metrics=batch)
+    log_files(client, run_id, {**report_files(report), **others})

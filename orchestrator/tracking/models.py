@@ -1,7 +1,7 @@
 """The trained runs of a system as a model in MLflow, which `mlflow models serve` serves.
 
-The model holds its own weights and code, so that it answers wherever the packages it names are installed. Where it
-answers, this module needs nothing else of the orchestrator. Nothing in it is pickled.
+The model holds its own weights and code, so that it answers wherever the packages it names are installed. There this
+module needs nothing else of `ifmmin.orchestrator`. Nothing in it is pickled.
 """
 
 import json
@@ -23,6 +23,7 @@ import ifmmin
 from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.errors import UserError
 from ifmmin.model.ensemble import TrainedRun, predict_utterances
+from ifmmin.model.source import reached_modules, source_file
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -34,7 +35,10 @@ _ARRAYS = "statistics", "weights"
 
 
 def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun]) -> None:
-    """Give a run of MLflow its model, unless it has one."""
+    """Write trained runs as the model of a run of MLflow, unless that has one."""
+    from ifmmin.orchestrator.tracking.client import prepare_environment
+
+    prepare_environment()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Any type hint", UserWarning)  # of MLflow about its own classes
         import mlflow.pyfunc
@@ -70,9 +74,9 @@ def write_runs(runs: Iterable[TrainedRun], folder: Path) -> TrainedRun:
     first: TrainedRun | None = None
     for number, run in enumerate(runs):
         first = first or run
-        about = {own.name: getattr(run, own.name) for own in fields(run) if own.name not in _ARRAYS}
-        arrays = {f"weights/{n}/{name}": value for n, own in enumerate(run.weights) for name, value in own.items()}
-        arrays |= {f"statistics/{modality}": np.stack(own) for modality, own in run.statistics.items()}
+        about = {item.name: getattr(run, item.name) for item in fields(run) if item.name not in _ARRAYS}
+        arrays = {f"weights/{n}/{name}": value for n, part in enumerate(run.weights) for name, value in part.items()}
+        arrays |= {f"statistics/{modality}": np.stack(pair) for modality, pair in run.statistics.items()}
         (folder / f"{number:04}.json").write_text(json.dumps(about, indent=2))
         safetensors.numpy.save_file(arrays, folder / f"{number:04}.safetensors")
     assert first is not None
@@ -90,7 +94,7 @@ def read_runs(folder: Path) -> list[TrainedRun]:
         for key, value in arrays.items():
             _, network, name = key.split("/", 2)
             weights.setdefault(int(network), {})[name] = value
-        statistics = {m: (own[0], own[1]) for m, own in stacked.items()}
+        statistics = {m: (pair[0], pair[1]) for m, pair in stacked.items()}
         runs.append(TrainedRun(**about, statistics=statistics, weights=[weights[n] for n in sorted(weights)]))
     return runs
 
@@ -162,12 +166,13 @@ def _example(run: TrainedRun) -> pd.DataFrame:
 
 
 def _copy_code(folder: Path) -> None:
-    """The part of this package that a served model runs."""
-    package = Path(ifmmin.__path__[0])
-    ignored = shutil.ignore_patterns("__pycache__", "shipped")
-    for name in ("data", "model"):
-        shutil.copytree(package / name, folder / "ifmmin" / name, ignore=ignored)
-    module = Path(*__name__.split(".")).with_suffix(".py")
-    for file in (module, *(parent / "__init__.py" for parent in module.parents if parent.name)):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(package.parent / file, folder / file)
+    """The modules that a served model needs, all below `ifmmin`; what else their packages import stays behind."""
+    root = Path(ifmmin.__path__[0]).parent
+    for module in (__name__, *reached_modules([TrainedRun.__module__])):
+        file = source_file(module)
+        copy = folder / file.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    for package in (path for path in folder.rglob("*") if path.is_dir()):
+        if not (package / "__init__.py").exists():
+            (package / "__init__.py").write_text('"""The part of a package that a served model needs."""\n')

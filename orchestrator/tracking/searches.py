@@ -1,4 +1,4 @@
-"""Writes a search to MLflow, from the driver alone: a parent for the search, a child for each trial."""
+"""Writes searches to MLflow: a parent run for the search, a child for each trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from time import time
 from typing import TYPE_CHECKING
 
 from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.reporting.description import describe_system, write_value
 from ifmmin.orchestrator.search.trials import SearchRecord, Trial
-from ifmmin.orchestrator.tracking.experiments import (
+from ifmmin.orchestrator.tracking.client import (
     FAILED,
     FINISHED,
     IDENTITY,
@@ -15,15 +16,14 @@ from ifmmin.orchestrator.tracking.experiments import (
     LEVEL,
     PARENT,
     RUNNING,
-    connect,
+    connection,
     context_tags,
     experiment_id,
     log,
-    log_contents,
-    search,
-    told,
+    log_files,
+    search_runs,
 )
-from ifmmin.orchestrator.tracking.metrics import Measurement, describe_parameters, write_number
+from ifmmin.orchestrator.tracking.metrics import Measurement
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -46,7 +46,7 @@ class _Child:
 
 
 class SearchTracker:
-    """Brings MLflow up to the record of a search; what an earlier call wrote is found by tags and not written again."""
+    """Brings MLflow up to the record of a search; what an earlier call wrote is recognised by its tags."""
 
     def __init__(self, experiment: Experiment, record: SearchRecord) -> None:
         self._experiment, self._first = experiment, record
@@ -59,8 +59,8 @@ class SearchTracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with told(self._experiment.store):
-            self._record_trial(connect(), number, trial)
+        with connection(self._experiment.store) as client:
+            self._record_trial(client, number, trial)
 
     def finish(self, record: SearchRecord, files: Mapping[str, bytes]) -> None:
         """Write what is missing of all trials, and what came out of them.
@@ -68,17 +68,16 @@ class SearchTracker:
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        with told(self._experiment.store):
-            client = connect()
+        with connection(self._experiment.store) as client:
             for number, trial in enumerate(record.trials):
                 self._record_trial(client, number, trial)
             if record.best:
-                best = {f"best.{name}": str(value) for name, value in record.best.settings.items()}
+                best = {f"best.{name}": str(value) for name, value in record.best.hyperparameters.items()}
                 measured = [Measurement(f"best/{SCORE}", record.best.means[-1], _now(), 0)]
                 for name, value in best.items():
                     client.set_tag(self._parent, name, value)
                 log(client, self._parent, {}, measured)
-            log_contents(client, self._parent, files)
+            log_files(client, self._parent, files)
             failed = any(trial.state == "failed" for trial in record.trials)
             client.set_terminated(self._parent, FAILED if failed else FINISHED)
 
@@ -89,8 +88,8 @@ class SearchTracker:
             TrackingError: MLflow cannot be reached or written.
         """
         if self._parent:
-            with told(self._experiment.store):
-                connect().set_terminated(self._parent, KILLED)
+            with connection(self._experiment.store) as client:
+                client.set_terminated(self._parent, KILLED)
 
     def _record_trial(self, client: "MlflowClient", number: int, trial: Trial) -> None:
         self._open(client)
@@ -115,8 +114,8 @@ class SearchTracker:
             run_name=f"trial {number + 1}",
         )
         # What all trials have in common stands at the parent: here it would come first in MLflow's comparisons.
-        settings = {name: write_number(value) for name, value in trial.settings.items()}
-        parameters = {**settings, "system": experiment.plan.systems[0], "corpus": experiment.corpus.name}
+        chosen = {name: write_value(value) for name, value in trial.hyperparameters.items()}
+        parameters = {**chosen, "system": experiment.plan.systems[0], "corpus": experiment.corpus.name}
         log(client, run.info.run_id, parameters, [])
         self._children[number] = _Child(run.info.run_id, 0, "running")
         return self._children[number]
@@ -127,11 +126,11 @@ class SearchTracker:
             return
         configuration = self._experiment.configuration
         mlflow_experiment = experiment_id(client, configuration.name)
-        found = search(client, mlflow_experiment, f"tags.`{LEVEL}` = 'search'")
-        if found:
-            self._parent = found[0].info.run_id
+        parents = search_runs(client, mlflow_experiment, f"tags.`{LEVEL}` = 'search'")
+        if parents:
+            self._parent = parents[0].info.run_id
             client.update_run(self._parent, RUNNING)
-            for run in search(client, mlflow_experiment, f"tags.`{PARENT}` = '{self._parent}'"):
+            for run in search_runs(client, mlflow_experiment, f"tags.`{PARENT}` = '{self._parent}'"):
                 steps = len(client.get_metric_history(run.info.run_id, SCORE))
                 number = int(run.data.tags[NUMBER]) - 1
                 self._children[number] = _Child(run.info.run_id, steps, run.data.tags[STATE])
@@ -139,9 +138,7 @@ class SearchTracker:
         tags = {**context_tags(), LEVEL: "search", IDENTITY: self._first.fingerprint}
         run = client.create_run(mlflow_experiment, tags=tags, run_name=f"search {configuration.name}")
         self._parent = run.info.run_id
-        plan = self._experiment.plan
-        parameters = describe_parameters(configuration, plan, self._experiment.corpus, plan.systems[0])
-        log(client, self._parent, parameters, [])
+        log(client, self._parent, describe_system(self._experiment, self._experiment.plan.systems[0]), [])
 
 
 def _now() -> int:

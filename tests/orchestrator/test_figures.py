@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ifmmin.data.conditions import ALL_CONDITIONS
-from ifmmin.orchestrator.analysis.embeddings import embed_invariant_features
+from ifmmin.orchestrator.analysis.embeddings import embed_run, embed_runs
 from ifmmin.orchestrator.analysis.scores import COLUMNS
 from ifmmin.orchestrator.analysis.statistics import corrected_t
 from ifmmin.orchestrator.experiment import Experiment
@@ -26,6 +26,11 @@ def history(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFr
         for epoch in (1, 2)
     ]
     return pd.DataFrame(rows)
+
+
+def invariance_curve(history: pd.DataFrame) -> Drawing:
+    (drawing,) = figures.featured_loss_curves(history)
+    return drawing
 
 
 def drawn(drawing: Drawing) -> Figure:
@@ -48,15 +53,20 @@ def test_loss_curves_show_the_unweighted_terms_that_a_stage_has() -> None:
 
 
 def test_the_invariance_curve_is_the_mean_over_runs() -> None:
-    (panel,) = drawn(figures.invariance_curve(history())).axes
+    (panel,) = drawn(invariance_curve(history())).axes
     (line,) = panel.get_lines()
     np.testing.assert_allclose(line.get_xydata(), [[1, 2.5], [2, 3.5]])
-    assert "2 runs" in figures.invariance_curve(history()).caption
+    assert "2 runs" in invariance_curve(history()).caption
     assert len(panel.collections) == 1
 
 
+def test_systems_that_feature_no_loss_have_no_curve_of_one() -> None:
+    assert list(figures.featured_loss_curves(history(("mmin",)))) == []
+    assert [panel.get_title() for panel in drawn(figures.loss_curves(history(("mmin",)))).axes][1] == "mmin: train"
+
+
 def test_one_run_has_a_curve_without_a_band() -> None:
-    (panel,) = drawn(figures.invariance_curve(history(runs=1))).axes
+    (panel,) = drawn(invariance_curve(history(runs=1))).axes
     assert len(panel.get_lines()) == 1
     assert not panel.collections
 
@@ -124,23 +134,22 @@ def test_a_single_run_has_points_without_intervals() -> None:
 
 
 def test_files_carry_the_caption_and_the_image_of_a_page_does_not() -> None:
-    drawing = figures.invariance_curve(history())
+    drawing = invariance_curve(history())
     files = drawing.files
     assert {name: content[:4] for name, content in files.items()} == {
         "invariance_curve.png": b"\x89PNG",
         "invariance_curve.pdf": b"%PDF",
     }
     assert len(drawing.image) < len(files["invariance_curve.png"])
-    assert files == figures.invariance_curve(history()).files
+    assert files == invariance_curve(history()).files
 
 
 def test_the_embedding_has_100_or_all_test_utterances_in_seven_states(finished_experiment: Experiment) -> None:
-    run = finished_experiment.plan.runs[0]
-    embedded = embed_invariant_features(finished_experiment, run)
-    assert embedded is not None
-    counts = embedded["condition"].value_counts()
+    (embedded,) = embed_runs(finished_experiment, finished_experiment.plan.runs)
+    assert embedded.title == "invariant features"
+    counts = embedded.points["condition"].value_counts()
     assert dict(counts) == dict.fromkeys(ALL_CONDITIONS, len(finished_experiment.corpus.folds[1].test))
-    again = embed_invariant_features(finished_experiment, run)
-    pd.testing.assert_frame_equal(embedded, again)
+    again = embed_run(finished_experiment, finished_experiment.plan.runs[0])
+    pd.testing.assert_frame_equal(embedded.points, again)
     (panel,) = drawn(figures.embedding(embedded)).axes
-    assert labels(panel) == ["a", "v", "t", "av", "at", "vt", "H, all modalities"]
+    assert labels(panel) == ["a", "v", "t", "av", "at", "vt", "all modalities"]

@@ -10,12 +10,13 @@ import pytest
 
 from ifmmin.data.errors import UserError
 from ifmmin.model.protocols import PROTOCOLS
+from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
+from ifmmin.orchestrator.analysis.results import load_results
 from ifmmin.orchestrator.analysis.robustness import areas
-from ifmmin.orchestrator.analysis.scores import load_results
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import make_plan, protocol_plan
-from ifmmin.orchestrator.reporting.report import Report
+from ifmmin.orchestrator.reporting.report import Report, make_report, report_files, report_of
 from ifmmin.orchestrator.store import Store
 from tests.orchestrator.conftest import run_in_this_process
 
@@ -37,15 +38,20 @@ def compared(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathF
     return replace(finished_experiment, configuration=configuration, plan=plan, store=store)
 
 
-def report_of(experiment: Experiment, *against: str) -> Report:
+def analysis_of(experiment: Experiment, *against: str) -> Analysis:
     results = load_results(experiment.plan, experiment.store)
     assert results is not None
-    return Report(experiment, results, against)
+    return analyse(experiment, results, against)
 
 
 @pytest.fixture(scope="module")
-def files(compared: Experiment) -> dict[str, bytes]:
-    return report_of(compared).files()
+def report(compared: Experiment) -> Report:
+    return make_report(analysis_of(compared))
+
+
+@pytest.fixture(scope="module")
+def files(report: Report) -> dict[str, bytes]:
+    return report_files(report)
 
 
 class Outline(HTMLParser):
@@ -87,7 +93,7 @@ def test_the_page_is_complete_and_needs_no_other_file(files: dict[str, bytes]) -
         "Each system",
         "How each number was made",
         "The corpus",
-        "Settings and versions",
+        "Configuration and versions",
     ]
     assert len(page.images) == 10  # four that compare, three of each system
     assert all(image.startswith("data:image/png;base64,") for image in page.images)
@@ -115,27 +121,38 @@ def test_there_are_tables_and_figures_for_papers_and_programs(files: dict[str, b
 
 
 def test_the_numbers_are_those_of_the_results(compared: Experiment, files: dict[str, bytes]) -> None:
-    report = report_of(compared)
+    analysis = analysis_of(compared)
     text = files["report.html"].decode()
-    for mean in 100 * report.results.summary["wa"].astype(float):
+    for mean in 100 * analysis.results.summary["wa"].astype(float):
         assert f"{mean:.1f}" in text
-    assert report.comparison is not None
-    assert set(report.comparison.frame["runs"]) == {2}  # those of the baseline
-    assert report.share == pytest.approx(1)  # the small corpus has three equal sets
+    assert analysis.comparison is not None
+    assert set(analysis.comparison.frame["runs"]) == {2}  # those of the baseline
+    assert analysis.share == pytest.approx(1)  # the small corpus has three equal sets
 
 
 def test_another_reference_is_another_report(compared: Experiment) -> None:
-    usual, other = report_of(compared), report_of(compared, "fusion")
-    assert usual.identity == report_of(compared).identity != other.identity
+    usual, other = analysis_of(compared), analysis_of(compared, "fusion")
+    assert usual.identity == analysis_of(compared).identity != other.identity
     assert other.comparison is not None
     assert (other.comparison.reference, set(other.comparison.frame["system"])) == ("fusion", {"if-mmin"})
     assert other.summary.equals(usual.summary)
 
 
 def test_one_system_is_compared_with_none(finished_experiment: Experiment) -> None:
-    report = report_of(finished_experiment)
-    assert report.comparison is None
-    assert 'id="differences"' not in report.files()["report.html"].decode()
+    analysis = analysis_of(finished_experiment)
+    assert analysis.comparison is None
+    assert 'id="differences"' not in report_files(make_report(analysis))["report.html"].decode()
+
+
+def test_the_report_of_one_system_has_the_figures_that_the_whole_report_has_of_it(
+    report: Report,
+) -> None:
+    alone = report_of(report, "fusion")
+    assert alone.of_systems == {"fusion": report.of_systems["fusion"]}
+    assert alone.analysis.results.systems == ["fusion"]
+    assert alone.analysis.comparison is None
+    assert set(alone.details.calibration["system"]) == {"fusion"}
+    assert alone.details.embeddings == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +161,7 @@ def test_one_system_is_compared_with_none(finished_experiment: Experiment) -> No
 )
 def test_what_cannot_be_compared_is_told_in_one_sentence(compared: Experiment, against: str, expected: str) -> None:
     with pytest.raises(UserError) as raised:
-        _ = report_of(compared, against).summary
+        analysis_of(compared, against)
     assert expected in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -174,32 +191,33 @@ def test_protocols_that_are_complete_are_in_the_report_and_agree_with_the_table(
 ) -> None:
     store = Store(shutil.copytree(compared.store.location, tmp_path / "store"))
     compared = replace(compared, store=store)
-    before = report_of(compared)
-    assert before.protocols == []
-    assert "areas.csv" not in before.files()
+    before = analysis_of(compared)
+    assert before.protocols == ()
+    assert before.areas is None
     plan = protocol_plan(compared.plan, before.results.runs, list(PROTOCOLS))
     assert len(plan.stages) == 3 * len(before.results.runs)
     run_in_this_process(plan, compared.corpus, compared.store)
-    report = report_of(compared)
-    assert report.protocols == list(PROTOCOLS)
-    assert report.identity != before.identity
-    assert report.curves is not None
-    assert report.areas is not None
-    run, full = ["system", "fold", "seed"], report.results.scores.query("condition == 'avt'")
+    analysis = analysis_of(compared)
+    assert analysis.protocols == tuple(PROTOCOLS)
+    assert analysis.identity != before.identity
+    assert analysis.curves is not None
+    assert analysis.areas is not None
+    run, full = ["system", "fold", "seed"], analysis.results.scores.query("condition == 'avt'")
     for protocol in PROTOCOLS:
-        own = report.curves[(report.curves["protocol"] == protocol) & (report.curves["rate"] == 0)]
+        own = analysis.curves[(analysis.curves["protocol"] == protocol) & (analysis.curves["rate"] == 0)]
         both = own.merge(full, on=run, suffixes=("", "_table"))
         assert len(both) == len(before.results.runs)
         assert (both["wa"] == both["wa_table"]).all()
         assert (both["ua"] == both["ua_table"]).all()
-    one = report.curves[(report.curves["protocol"] == "frame-block") & (report.curves["system"] == "fusion")]
+    one = analysis.curves[(analysis.curves["protocol"] == "frame-block") & (analysis.curves["system"] == "fusion")]
     values = one[one["fold"] == 1]["wa"].to_numpy()
     by_hand = (values[0] / 2 + values[1:-1].sum() + values[-1] / 2) / 9
-    found = areas(report.curves).query("system == 'fusion' and fold == 1 and condition == 'frame-block'")["wa"].item()
+    found = areas(analysis.curves).query("system == 'fusion' and fold == 1 and condition == 'frame-block'")["wa"].item()
     assert found == pytest.approx(by_hand)
-    files = report.files()
+    report = make_report(analysis)
+    files = report_files(report)
     assert {"areas.csv", "curves.csv", "figures/robustness_curves.png"} <= files.keys()
     assert "Robustness" in Outline(files["report.html"].decode()).headings
-    assert report.of("fusion").curves is not None
+    assert report_of(report, "fusion").analysis.curves is not None
     with pytest.raises(UserError, match="no protocol 'random-modalities'"):
         protocol_plan(compared.plan, before.results.runs, ["random-modalities"])

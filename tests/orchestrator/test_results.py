@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.conditions import ALL_CONDITIONS, Condition
 from ifmmin.orchestrator.analysis.scores import COLUMNS, score, summarise
 
 
-def predictions(correct: dict[tuple[int, str], list[int]]) -> pd.DataFrame:
+def predictions(correct: dict[tuple[int, Condition], list[int]]) -> pd.DataFrame:
     """Predictions of one system by fold and condition; the labels are 0, 0, 0, 1."""
     return pd.DataFrame(
         [
@@ -21,7 +21,7 @@ def predictions(correct: dict[tuple[int, str], list[int]]) -> pd.DataFrame:
 def scores() -> pd.DataFrame:
     perfect, first, none = [0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0]
     table = {(fold, condition): first for fold in (1, 2) for condition in ALL_CONDITIONS}
-    table |= {(1, "a"): perfect, (2, "a"): none, (1, "avt"): perfect}
+    table |= {(1, Condition.A): perfect, (2, Condition.A): none, (1, Condition.AVT): perfect}
     return score(predictions(table))
 
 

@@ -29,7 +29,8 @@ from ifmmin.orchestrator.search.trials import (
     take_best,
 )
 from ifmmin.orchestrator.store import Store
-from ifmmin.orchestrator.tracking.experiments import PARENT, compared_runs
+from ifmmin.orchestrator.tracking.client import PARENT
+from ifmmin.orchestrator.tracking.experiments import compared_runs
 from ifmmin.orchestrator.tracking.searches import NUMBER, SearchTracker
 from tests.commandline import call, completed, start, wait_at
 from tests.gate import Gate

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from ifmmin.data.layouts.table import read_features, read_utterances
 from ifmmin.model.ensemble import predict_utterances
-from ifmmin.orchestrator.commands.predict import trained_runs
+from ifmmin.orchestrator.analysis.trained_runs import trained_runs
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.tracking.models import NAME, log_model, read_runs, write_runs
 from tests.orchestrator.conftest import PROBABILITIES, assert_stored, inputs_of
@@ -26,7 +26,9 @@ def served(client: MlflowClient, trained: Experiment) -> Any:
     run_id = client.create_run(client.create_experiment("served")).info.run_id
     for _ in range(2):  # the second time it is there
         log_model(client, run_id, trained_runs(trained, trained.plan.runs))
-    assert len(client.get_run(run_id).outputs.model_outputs) == 1
+    outputs = client.get_run(run_id).outputs
+    assert outputs is not None
+    assert len(outputs.model_outputs) == 1
     return mlflow.pyfunc.load_model(f"runs:/{run_id}/{NAME}")
 
 
@@ -45,7 +47,7 @@ def ask(model: Any, body: str) -> pd.DataFrame:
     inputs = infer_and_parse_data({"dataframe_records": content["dataframe_records"]})
     answer = model.predict(inputs, params=content["params"])
     sent = _Text()
-    predictions_to_json(answer, sent)
+    predictions_to_json(answer, sent)  # type: ignore[no-untyped-call]
     return pd.DataFrame(json.loads(sent.content)["predictions"])
 
 

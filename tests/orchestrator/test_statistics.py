@@ -62,10 +62,10 @@ def test_the_correction_widens_the_interval_by_its_factor() -> None:
     assert corrected.p > plain.p
 
 
-def test_what_cannot_be_told_apart_by_chance_has_a_p_of_one_or_none() -> None:
+def test_without_variance_there_is_no_p() -> None:
     assert np.isnan(corrected_t([0.3], 0.1).p)
-    assert corrected_t([0.0, 0.0], 0.1).p == 1
-    assert corrected_t([0.2, 0.2], 0.1).p == 0
+    for same in ([0.0, 0.0], [0.2, 0.2], [0.7 - 0.6, 0.8 - 0.7, 0.9 - 0.8]):
+        assert np.isnan(corrected_t(same, 0.1).p)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -91,6 +91,25 @@ def test_systems_are_compared_over_the_runs_that_both_have() -> None:
         (expected.mean, expected.low, expected.high, expected.p)
     )
     assert found["p_holm"] == found["p"]
+
+
+def test_a_difference_that_is_the_same_in_every_run_has_neither_interval_nor_p_and_says_so() -> None:
+    comparison = compare(scores_of({"mmin": [0.5, 0.6, 0.7], "if-mmin": [0.59, 0.69, 0.79]}), "if-mmin", 0.1)
+    assert comparison.frame["difference"].tolist() == pytest.approx([-0.09, -0.045])
+    assert comparison.frame[["low", "high", "p", "p_holm"]].isna().all(axis=None)
+    assert comparison.cautions == (
+        "a difference that is the same in every run has neither interval nor p, for it has no variance",
+    )
+
+
+def test_two_runs_are_compared_with_a_caution_and_more_without() -> None:
+    scores = scores_of({"mmin": [0.5, 0.6, 0.3], "if-mmin": [0.9, 0.7, 0.8]})
+    two = compare(scores[scores["fold"] < 3], "if-mmin", 0.1)
+    assert two.frame["p"].notna().all()
+    (caution,) = two.cautions
+    assert caution.startswith("two runs of mmin leave one degree of freedom")
+    assert compare(scores, "if-mmin", 0.1).cautions == ()
+    assert compare(scores[scores["fold"] < 2], "if-mmin", 0.1).cautions == ()
 
 
 def test_the_correction_counts_the_systems_of_each_condition() -> None:

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from ifmmin.data.conditions import MISSING_CONDITIONS
+from ifmmin.data.conditions import FULL_CONDITION, MISSING_CONDITIONS
 from ifmmin.data.errors import UserError
 from ifmmin.orchestrator.analysis.scores import COLUMNS, summarise
 from ifmmin.orchestrator.analysis.statistics import Comparison, compare, corrected_t
 from ifmmin.orchestrator.reporting import formats as table_formats
-from ifmmin.orchestrator.reporting.published import published_summary
+from ifmmin.orchestrator.analysis.published import published_summary
 from tests.small import make_corpus
 
 TWO_RUNS = {"a": (0.5, 0.7), "v": (0.4, 0.4), "t": (0.25, 0.3), "av": (0.7, 0.9), "at": (0.6, 0.6), "vt": (0.5, 0.5)}
@@ -85,9 +85,10 @@ def test_the_terminal_tells_how_many_runs_each_system_has() -> None:
 
 
 def two_systems() -> tuple[pd.DataFrame, Comparison]:
-    """`low` is 20 points below `high` in every run, exactly; equal under {avt}."""
+    """`low` is 20 points below `high` in both runs, almost exactly; equal in the full condition."""
     high = scores(("high",))
-    low = high.assign(system="low", wa=high["wa"] - 0.2 * (high["condition"] != "avt"))
+    below = (0.2 + 1e-4 * (high["fold"] - 1.5)) * (high["condition"] != FULL_CONDITION)
+    low = high.assign(system="low", wa=high["wa"] - below)
     frame = pd.concat([high, low], ignore_index=True)
     return summarise(frame), compare(frame, "high", 0.1)
 
@@ -100,7 +101,7 @@ def test_the_best_is_bold_and_significant_differences_are_marked_in_every_format
     assert markdown[2].endswith("| **93.8** ± 8.8 |")
     assert markdown[3].endswith("| **93.8** ± 8.8 |")  # equals
     assert markdown[4].startswith("| UA | high | 2 | **6.0** ± 1.4 |")
-    assert markdown[-1].startswith("† differs from high, p < 0.05: two-sided corrected resampled t-test (Nadeau")
+    assert markdown[9].startswith("† differs from high, p < 0.05: two-sided corrected resampled t-test (Nadeau")
 
     latex = table_formats.latex(summary, comparison)
     assert r"high & \textbf{60.0}\,{\scriptsize$\pm$14.1}" in latex
@@ -111,6 +112,23 @@ def test_the_best_is_bold_and_significant_differences_are_marked_in_every_format
     terminal = " ".join(printed(summary, 140, comparison))
     assert "40.0† ±14.1" in terminal
     assert "† differs from high" in terminal
+
+
+def test_every_format_says_what_two_runs_and_equal_differences_are_worth() -> None:
+    summary, comparison = two_systems()
+    console = Console(file=io.StringIO(), width=400)
+    console.print(table_formats.rich_comparison(comparison))
+    differences = console.file.getvalue()  # type: ignore[attr-defined]
+    for text in (
+        table_formats.markdown(summary, comparison),
+        table_formats.latex(summary, comparison),
+        " ".join(printed(summary, 400, comparison)),
+        differences,
+    ):
+        assert "two runs of low leave one degree of freedom" in text
+        assert "neither interval nor p" in text
+    assert "+0.0" in differences
+    assert "[+0.0, +0.0]" not in differences
 
 
 def test_differences_are_shown_with_interval_and_p() -> None:

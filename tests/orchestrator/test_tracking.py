@@ -13,21 +13,22 @@ from mlflow.tracking import MlflowClient
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
-from ifmmin.orchestrator.analysis.scores import load_results
-from ifmmin.orchestrator.commands.report import track
+from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
+from ifmmin.orchestrator.analysis.results import load_results
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Run, make_plan
-from ifmmin.orchestrator.reporting.report import Report
+from ifmmin.orchestrator.reporting.report import make_report
 from ifmmin.orchestrator.store import Store
-from ifmmin.orchestrator.tracking.experiments import PARENT, Tracker, TrackingError, compared_runs
+from ifmmin.orchestrator.tracking.client import PARENT, TrackingError
+from ifmmin.orchestrator.tracking.experiments import Tracker, compared_runs
 from tests.orchestrator.conftest import run_in_this_process
 
 
 @pytest.fixture(scope="module")
 def tracked(client: MlflowClient, finished_experiment: Experiment) -> tuple[MlflowRun, list[MlflowRun]]:
     """Parent and children of the finished experiment, all written from its store."""
-    track("demo", finished_experiment.store.location)
+    finish(finished_experiment)
     return tree(client, "demo")
 
 
@@ -39,11 +40,15 @@ def with_changes(experiment: Experiment, **changes: object) -> Experiment:
     return replace(experiment, configuration=configuration, plan=plan)
 
 
-def finish(experiment: Experiment) -> None:
-    """What a run does in the end, on a fresh tracker."""
+def analysis_of(experiment: Experiment) -> Analysis:
     results = load_results(experiment.plan, experiment.store)
     assert results is not None
-    Tracker(experiment).finish(Report(experiment, results))
+    return analyse(experiment, results)
+
+
+def finish(experiment: Experiment) -> None:
+    """What a run does in the end, on a fresh tracker."""
+    Tracker(experiment).finish(make_report(analysis_of(experiment)))
 
 
 def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowRun]]:

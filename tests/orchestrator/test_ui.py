@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ifmmin.orchestrator.commands import ui
-from ifmmin.orchestrator.tracking.experiments import TrackingError
+from ifmmin.orchestrator.tracking.client import TrackingError
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-"""Figures that others published for IEMOCAP, four classes, to stand beside one's own."""
+"""Published accuracies for IEMOCAP with four classes, to compare an experiment with."""
 
 import pandas as pd
 
 from ifmmin.data.audit import is_iemocap
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError
-from ifmmin.orchestrator.analysis.scores import COLUMNS
+from ifmmin.orchestrator.analysis.scores import COLUMNS, METRICS
 
 _FIGURES: dict[str, dict[str, tuple[float, ...]]] = {
     "MMIN, as repeated in 2026": {
@@ -26,9 +26,9 @@ _FIGURES: dict[str, dict[str, tuple[float, ...]]] = {
         "ua": (70.21, 52.03, 77.66, 66.22, 79.88, 74.18, 70.03),
     },
 }
-"""In %, by system and metric, in the order of `COLUMNS`; {avt} where it was published. MMIN, CIF-MMIN, GCNet and MoMKE
-are from one comparison of 2026; the re-run of IF-MMIN is the mean of the figures for women and men in a public study of
-gender bias over ten folds."""
+"""In %, by system and metric, in the order of `COLUMNS`; the full condition where it was published. MMIN, CIF-MMIN,
+GCNet and MoMKE are from one comparison of 2026; the re-run of IF-MMIN is the mean of the figures for women and men in a
+public study of gender bias over ten folds."""
 
 
 def published_summary(corpus: Corpus) -> pd.DataFrame:
@@ -44,5 +44,5 @@ def published_summary(corpus: Corpus) -> pd.DataFrame:
         for index, condition in enumerate(COLUMNS):
             values = {name: figures[index] / 100 for name, figures in metrics.items() if index < len(figures)}
             rows.append({"system": system, "condition": condition, **values})
-    columns = ["system", "condition", "runs", "folds", "seeds", "wa", "wa_std", "ua", "ua_std"]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    moments = [name for metric in METRICS for name in (metric, f"{metric}_std")]
+    return pd.DataFrame(rows).reindex(columns=["system", "condition", "runs", "folds", "seeds", *moments])

@@ -1,0 +1,134 @@
+"""The numbers of a whole experiment, in two frozen values: an `Analysis`, which is quick to make and enough for tables,
+and `Details`, which only a written report needs."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from ifmmin.data.errors import UserError, nearest
+from ifmmin.orchestrator.analysis.calibration import calibrate
+from ifmmin.orchestrator.analysis.embeddings import EmbeddedFeatures, embed_runs
+from ifmmin.orchestrator.analysis.published import published_summary
+from ifmmin.orchestrator.analysis.results import Results
+from ifmmin.orchestrator.analysis.robustness import area_table, complete_protocols, load_curves
+from ifmmin.orchestrator.analysis.statistics import Comparison, compare, share_tested
+from ifmmin.orchestrator.analysis.subgroups import score_subgroups
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.catalogue import catalogue
+from ifmmin.orchestrator.planning.plan import protocol_plan
+
+PUBLISHED = "published"
+"""Stands for the published accuracies among the systems to compare with."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the complete runs of an experiment show.
+
+    Attributes:
+        against: what was asked to compare with, see `analyse`.
+        share: n_test / n_train, see `analysis.statistics`.
+        summary: that of the results, and published accuracies below them where they were asked for.
+        comparison: of the systems; None for a single one.
+        protocols: those under which all the runs have been evaluated.
+        curves, areas: of `analysis.robustness`; None without protocols.
+    """
+
+    experiment: Experiment
+    results: Results
+    against: tuple[str, ...]
+    share: float
+    summary: pd.DataFrame
+    comparison: Comparison | None
+    protocols: tuple[str, ...]
+    curves: pd.DataFrame | None
+    areas: pd.DataFrame | None
+
+    @property
+    def identity(self) -> str:
+        """The same for the same runs, compared in the same way."""
+        evaluations = [run.evaluation for run in self.results.runs]
+        return hashlib.sha256(json.dumps([evaluations, self.against, self.protocols]).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a report shows beyond the tables of an `Analysis`.
+
+    Attributes:
+        calibration: of `analysis.calibration.calibrate`.
+        subgroups, gaps: of `analysis.subgroups.score_subgroups`.
+        embeddings: of `analysis.embeddings.embed_runs`.
+    """
+
+    calibration: pd.DataFrame
+    subgroups: pd.DataFrame
+    gaps: pd.DataFrame
+    embeddings: Sequence[EmbeddedFeatures]
+
+
+def analyse(experiment: Experiment, results: Results, against: Sequence[str] = ()) -> Analysis:
+    """The analysis of the complete runs of an experiment.
+
+    Args:
+        against: the system that the others are compared with, `published` for published accuracies, or both. By
+            default the reference of the project, or the last system where it is missing.
+
+    Raises:
+        UserError: there is no such system, or nothing is published for the corpus.
+    """
+    share = share_tested(experiment.corpus, sorted({run.fold for run in results.runs}))
+    summary = results.summary
+    if PUBLISHED in against:
+        summary = pd.concat([summary, published_summary(experiment.corpus)], ignore_index=True)
+    protocols = complete_protocols(experiment, results.runs)
+    curves = None
+    if protocols:
+        curves = load_curves(protocol_plan(experiment.plan, results.runs, protocols), experiment.store)
+    reference = _reference(results.systems, against)
+    return Analysis(
+        experiment=experiment,
+        results=results,
+        against=tuple(against),
+        share=share,
+        summary=summary,
+        comparison=compare(results.scores, reference, share) if len(results.systems) > 1 else None,
+        protocols=tuple(protocols),
+        curves=curves,
+        areas=None if curves is None else area_table(curves, share),
+    )
+
+
+def analyse_details(analysis: Analysis) -> Details:
+    """What takes seconds to compute: a bootstrap over speakers, and t-SNE."""
+    experiment, results = analysis.experiment, analysis.results
+    subgroups, gaps = score_subgroups(results.predictions, experiment.corpus)
+    return Details(calibrate(results.predictions), subgroups, gaps, embed_runs(experiment, results.runs))
+
+
+def details_of(details: Details, system: str) -> Details:
+    """The part of one system."""
+
+    def part(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame["system"] == system]
+
+    embeddings = [replace(own, points=part(own.points)) for own in details.embeddings]
+    return Details(
+        calibration=part(details.calibration),
+        subgroups=part(details.subgroups),
+        gaps=part(details.gaps),
+        embeddings=[own for own in embeddings if len(own.points)],
+    )
+
+
+def _reference(systems: Sequence[str], against: Sequence[str]) -> str:
+    chosen = [name for name in against if name != PUBLISHED]
+    for name in chosen:
+        if name not in systems:
+            raise UserError(f"--against {name}: {nearest(name, [*systems, PUBLISHED])}")
+    if chosen:
+        return chosen[0]
+    return catalogue().reference if catalogue().reference in systems else systems[-1]

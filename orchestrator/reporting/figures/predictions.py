@@ -1,0 +1,101 @@
+"""Figures of the predictions of one system: confusion matrices and reliability diagrams."""
+
+from collections.abc import Sequence
+from math import nan
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.model.metrics import weighted_accuracy
+from ifmmin.orchestrator.analysis.calibration import BINS, expected_calibration_error
+from ifmmin.orchestrator.reporting.drawing import Drawing, panels
+from ifmmin.orchestrator.reporting.tables import count_runs
+
+
+def confusion_matrices(predictions: pd.DataFrame, classes: Sequence[str]) -> Drawing:
+    """The classes predicted for the utterances of each class, in percent, one matrix for each condition, all runs
+    pooled.
+
+    Args:
+        predictions: of one system, see `analysis.results.load_predictions`.
+        classes: names, in label order.
+    """
+    side = max(2.6, 0.36 * len(classes) + 0.9)
+    figure, axes = panels(2, 4, width=side, height=side + 0.1)
+    figure.get_layout_engine().set(h_pad=0.07)  # type: ignore[union-attr, call-arg]  # a constrained layout
+    for condition, panel in zip(ALL_CONDITIONS, axes, strict=False):
+        part = predictions[predictions["condition"] == condition]
+        _draw_matrix(panel, part["label"].to_numpy(), part["prediction"].to_numpy(), classes)
+        accuracy = 100 * weighted_accuracy(part["label"], part["prediction"])
+        panel.set_title(f"{condition}: WA {accuracy:.1f} %", fontsize=11)
+    for panel in axes[len(ALL_CONDITIONS) :]:
+        panel.set_axis_off()
+    figure.supylabel("true class")
+    caption = (
+        f"{predictions['system'].iloc[0]}: what the utterances of each class (rows) were taken for (columns), in % of "
+        f"the class, in each condition; nothing stands for less than half a percent; all test utterances of "
+        f"{count_runs(predictions)}."
+    )
+    return Drawing("confusion_matrices", figure, caption)
+
+
+def reliability_diagrams(bins: pd.DataFrame) -> Drawing:
+    """Accuracy over confidence of one system, a panel for each condition.
+
+    Args:
+        bins: of `analysis.calibration.calibrate`, of one system.
+    """
+    errors = expected_calibration_error(bins).iloc[0]
+    most = bins["utterances"].max()
+    figure, axes = panels(2, 4, width=2.7, height=2.8)
+    for condition, panel in zip(ALL_CONDITIONS, axes, strict=False):
+        part = bins[bins["condition"] == condition]
+        panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+        panel.plot(part["confidence"], part["accuracy"], color="#0072b2", linewidth=1)
+        sizes = 8 + 90 * part["utterances"] / most
+        panel.scatter(part["confidence"], part["accuracy"], s=sizes, color="#0072b2", zorder=3, linewidths=0)
+        panel.set(xlim=(0, 1), ylim=(0, 1))
+        panel.set_title(f"{condition}: ECE {100 * errors.get(condition, nan):.1f} %", fontsize=11)
+        panel.grid(alpha=0.3)
+    for panel in axes[len(ALL_CONDITIONS) :]:
+        panel.set_axis_off()
+    figure.supxlabel("confidence")
+    figure.supylabel("accuracy")
+    caption = (
+        f"{bins['system'].iloc[0]}: how often it is right (accuracy) among the test utterances about which it is as "
+        f"sure (confidence: the probability of the class it predicts), in {BINS} bins of equal width, all runs pooled; "
+        "larger points have more utterances. Below the diagonal it is too sure. ECE is the expected calibration error."
+    )
+    return Drawing("reliability_diagrams", figure, caption)
+
+
+def _draw_matrix(
+    panel: Axes, labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: Sequence[str]
+) -> None:
+    count = len(classes)
+    shares = _confusion(labels, predictions, count)
+    panel.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.argwhere(shares >= 0.5):
+        panel.text(
+            column,
+            row,
+            f"{shares[row, column]:.0f}",
+            ha="center",
+            va="center",
+            color="white" if shares[row, column] > 55 else "black",
+            fontsize=9 if count <= 6 else 7.5,
+        )
+    long = max(map(len, classes)) > 2
+    panel.set_xticks(range(count), classes, rotation=45 if long else 0, ha="right" if long else "center")
+    panel.set_yticks(range(count), classes)
+    panel.set_xlabel("predicted class", fontsize=8)
+
+
+def _confusion(labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """Predicted by true class (rows), in percent of the true class; 0 where a class does not occur."""
+    counts = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
+    shares: NDArray[np.float64] = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return shares
