@@ -1,5 +1,6 @@
 """The command line: `ifmmin`, also `python -m ifmmin`. Everything heavy is imported where it is used."""
 
+import os
 import sys
 
 from ifmmin.data.errors import UserError
@@ -7,7 +8,9 @@ from ifmmin.data.errors import UserError
 
 def main() -> None:
     """Run the command line; errors meant for people become one sentence and exit status 2."""
-    from ifmmin.orchestrator.commands.app import app
+    # The driver reports lost workers and nodes in a line; Ray would add pages of its own logs.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?i)raylet|run_stages|node id")
+    from ifmmin.orchestrator.commands import app
 
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -24,8 +24,8 @@ def trained_runs(experiment: Experiment, runs: Iterable[Run]) -> "Iterator[Train
         yield TrainedRun(
             fold=run.fold,
             seed=run.seed,
-            recipe=stage.definition,
-            parameters=stage.hyperparameters,
+            definition=stage.definition,
+            hyperparameters=stage.hyperparameters,
             precision=stage.precision,
             classes=corpus.classes,
             dimensions=corpus.dimensions,

@@ -1,1 +1,20 @@
-"""The verbs of the command line, a file each: their options, and what they print. Nothing else prints."""
+"""The commands of the command line, a file each: their options, and what they print. Nothing else prints.
+
+Whatever a command needs is imported when it is called, so that `ifmmin --help` and the other commands open at once.
+"""
+
+import typer
+
+from ifmmin.orchestrator.commands import data, plan, predict, report, run, search, status, systems, track, ui
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Cross-validates missing-modality emotion recognition models on Ray, with results in MLflow.",
+    epilog="Start with: ifmmin run demo. Errors are one sentence; --debug after any command shows the traceback.",
+)
+for module in (run, search, plan, report, predict, status, track, systems, ui):
+    app.command(module.__name__.rpartition(".")[2], epilog=f"Example: {module.EXAMPLE}")(module.command)
+app.add_typer(data.app, name="data")

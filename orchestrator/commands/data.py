@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from ifmmin.data.corpus import Corpus
     from ifmmin.data.folder import Folder
 
-data_app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or make corpora.")
+app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or make corpora.")
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
-data_app.add_typer(import_app, name="import")
+app.add_typer(import_app, name="import")
 
 Storage = Annotated[str, typer.Option(help="Folder or URI of the store, which keeps imported corpora.")]
 DEFAULT_STORAGE = "ifmmin-store"
@@ -20,7 +20,7 @@ CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-@data_app.command("list", epilog="Example: ifmmin data list")
+@app.command("list", epilog="Example: ifmmin data list")
 def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
     """List the corpora at hand: those shipped, and those imported."""
     from rich.console import Console
@@ -37,7 +37,7 @@ def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
     Console().print(table)
 
 
-@data_app.command(epilog="Example: ifmmin data describe digits")
+@app.command(epilog="Example: ifmmin data describe digits")
 def describe(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """Describe a corpus: sizes, classes, lengths, folds."""
     import json
@@ -51,7 +51,7 @@ def describe(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJs
         _show_description(description)
 
 
-@data_app.command(epilog="Example: ifmmin data audit digits")
+@app.command(epilog="Example: ifmmin data audit digits")
 def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """Look for what could make results wrong: overlaps, repeated folds, broken features, and more."""
     import json
@@ -132,7 +132,7 @@ def table(
     _keep(*import_table(root, name, split_by=split_by, seed=seed), folder, root)
 
 
-@data_app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
+@app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
 def synth(
     name: Annotated[str, typer.Option(help="What to call the corpus.")] = "synthetic",
     utterances: Annotated[int, typer.Option(help="How many; IEMOCAP has 5531.")] = 5531,

@@ -1,119 +1,108 @@
-"""What `run` does: the missing stages on Ray, everything into MLflow, and the table."""
+"""`ifmmin run`: an experiment, its table, its report."""
 
 import signal
 import time
-from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from ifmmin.data.corpus import verify_corpus
-from ifmmin.data.errors import UserError
-from ifmmin.model.checkpoint import Epoch
-from ifmmin.orchestrator.analysis.scores import load_results
-from ifmmin.orchestrator.commands.progress import Display
-from ifmmin.orchestrator.commands.report import show_table
-from ifmmin.orchestrator.execution.pace import earlier_pace, in_words
-from ifmmin.orchestrator.execution.scheduler import Failure, Outcome, run_plan
-from ifmmin.orchestrator.execution.status import StatusKeeper
-from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.planning.configuration import Configuration
-from ifmmin.orchestrator.planning.plan import Plan, Run, Stage, stages_to_run
-from ifmmin.orchestrator.reporting.report import Report
-from ifmmin.orchestrator.tracking.experiments import Tracker
+from ifmmin.orchestrator.commands import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ifmmin.orchestrator.execution.events import Outcome
+    from ifmmin.orchestrator.experiment import Experiment
+    from ifmmin.orchestrator.planning.configuration import Configuration
+
+EXAMPLE = "ifmmin run paper --corpus digits --folds 1-3 --seeds 0 --set lambda2=50"
 
 
-class Watcher:
-    """Shows on the display and keeps in the store what happens to stages, and tells MLflow of every complete run."""
+def command(
+    source: options.Source,
+    corpus: options.CorpusName = None,
+    systems: options.Systems = None,
+    folds: options.Folds = None,
+    seeds: options.Seeds = None,
+    hyperparameters: options.Hyperparameters = None,
+    name: options.Name = None,
+    workers: options.Workers = None,
+    storage: options.StorageOption = None,
+    best_of: Annotated[
+        str | None,
+        typer.Option(metavar="SEARCH", help="Evaluate the best hyperparameters of a search on the test sets."),
+    ] = None,
+) -> None:
+    """Run an experiment: whatever of it is not in the store yet, then its table."""
+    from ifmmin.orchestrator.search.trials import take_best
 
-    def __init__(self, display: Display, status: StatusKeeper, tracker: Tracker, plan: Plan) -> None:
-        self._display, self._status, self._tracker = display, status, tracker
-        self._runs: dict[str, list[Run]] = {}
-        for run in plan.runs:
-            self._runs.setdefault(run.evaluation, []).append(run)
-        self._tracking = True
-
-    def cluster(self, description: str) -> None:
-        self._display.cluster(description)
-
-    def started(self, stage: Stage) -> None:
-        self._display.started(stage)
-        self._status.started(stage)
-
-    def retried(self, stage: Stage, why: str) -> None:
-        self._display.retried(stage, why)
-
-    def epoch(self, stage: Stage, epoch: Epoch) -> None:
-        self._display.epoch(stage, epoch)
-        self._status.epoch(stage, epoch)
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        self._display.finished(stage, seconds)
-        self._status.finished(stage)
-        for run in self._runs.get(stage.key, []) if self._tracking else []:
-            try:
-                self._tracker.record_run(run)
-            except UserError:
-                self._tracking = False  # computing goes on; what is missing is written, or the error told, at the end
-
-    def failed(self, stage: Stage, failure: Failure) -> None:
-        self._display.failed(stage, failure)
-        self._status.failed(stage, failure)
-
-    def skipped(self, stage: Stage) -> None:
-        self._display.skipped(stage)
-
-    def tick(self) -> None:
-        self._display.tick()
-        self._status.tick()
+    configuration = options.configure(
+        source,
+        corpus=corpus,
+        systems=systems,
+        folds=folds,
+        seeds=seeds,
+        hyperparameters=hyperparameters,
+        name=name,
+        workers=workers,
+        storage=storage,
+    )
+    if best_of is not None:
+        configuration = take_best(configuration, best_of)
+    raise typer.Exit(run_experiment(configuration))
 
 
-def run_experiment(configuration: Configuration) -> int:
-    """Run what is missing, write it all to MLflow, print the table; the exit status is 0 if every run is complete."""
-    console = Console()
-    started = time.monotonic()
-    experiment = Experiment.of(configuration)
-    verify_corpus(experiment.corpus)
-    experiment.record()
-    plan, store = experiment.plan, experiment.store
-    to_run = stages_to_run(plan, store.completed(plan.stages))
-    tracker, status = Tracker(experiment), StatusKeeper(store, configuration.name)
+def run_experiment(configuration: "Configuration") -> int:
+    """Run what is missing, print the table, write the report; the exit status is 0 if every run is complete."""
+    from rich.console import Console
+
+    from ifmmin.orchestrator.commands.display import Display
+    from ifmmin.orchestrator.workflows import open_experiment, pending_stages, run_stages
+
+    console, started = Console(), time.monotonic()
+    experiment = open_experiment(configuration)
+    asked = pending_stages(experiment)
     try:
-        with Display(console, configuration.name, plan, to_run, earlier_pace(plan, store)) as display:
-            watcher = Watcher(display, status, tracker, plan)
-            outcome = run_plan(plan, experiment.corpus, store, configuration.compute, watcher)
+        with Display.of(console, experiment, experiment.plan, configuration.name) as display:
+            outcome = run_stages(experiment, [display])
     except KeyboardInterrupt:
-        with suppress(UserError):
-            tracker.interrupt()
-        done = len(store.completed(stage.key for stage in to_run))
-        console.print(
-            f"Interrupted after {done} of {len(to_run)} stages; the same command goes on from there.", highlight=False
-        )
+        done = asked - pending_stages(experiment)
+        console.print(f"Interrupted after {done} of {asked} stages. Run the same command to resume.", highlight=False)
         return 128 + signal.SIGINT
-    finally:
-        status.end()
-    results = load_results(plan, store)
+    complete = _show_results(console, experiment, outcome, asked, started)
+    return 0 if complete and not outcome.failed else 1
+
+
+def _show_results(console: "Console", experiment: "Experiment", outcome: "Outcome", asked: int, started: float) -> bool:
+    """Print the table and write the report; whether any run is complete."""
+    from ifmmin.orchestrator.analysis.experiment import analyse
+    from ifmmin.orchestrator.analysis.results import load_results
+    from ifmmin.orchestrator.commands.tables import show_table
+    from ifmmin.orchestrator.workflows import write_report
+
+    results = load_results(experiment.plan, experiment.store)
     if results is None:
         console.print("No run is complete yet.")
-        _print_outcome(console, experiment, outcome, len(to_run), time.monotonic() - started)
-        return 1
-    report = Report(experiment, results)
-    show_table(console, report)
-    _print_outcome(console, experiment, outcome, len(to_run), time.monotonic() - started)
+        _show_outcome(console, experiment, outcome, asked, started)
+        return False
+    analysis = analyse(experiment, results)
+    show_table(console, analysis)
+    _show_outcome(console, experiment, outcome, asked, started)
     with console.status("writing the report"):
-        if store.report_identity(configuration.name) != report.identity:
-            store.write_report(configuration.name, report.files(), report.identity)
-        console.print(f"Report: {store.report_location(configuration.name)}", highlight=False, soft_wrap=True)
-        tracker.finish(report)
-    console.print(f"In MLflow: ifmmin ui {configuration.name}", highlight=False)
-    return 1 if outcome.failed or outcome.skipped else 0
+        location = write_report(analysis)
+    console.print(f"Report: {location}", highlight=False, soft_wrap=True)
+    console.print(f"In MLflow: ifmmin ui {experiment.configuration.name}", highlight=False)
+    return True
 
 
-def _print_outcome(console: Console, experiment: Experiment, outcome: Outcome, asked: int, seconds: float) -> None:
-    reused = len(experiment.plan.stages) - asked
-    parts = [f"{len(outcome.done)} stages run", f"{reused} from the store"]
+def _show_outcome(console: "Console", experiment: "Experiment", outcome: "Outcome", asked: int, started: float) -> None:
+    from ifmmin.orchestrator.execution.pace import in_words
+
+    parts = [f"{len(outcome.done)} stages run", f"{len(experiment.plan.stages) - asked} from the store"]
     if outcome.failed:
         parts.append(f"{len(outcome.failed)} failed, {len(outcome.skipped)} skipped because of that")
-    console.print(f"{', '.join(parts)}, in {in_words(seconds)}. Results: {experiment.store.location}", highlight=False)
+    seconds = in_words(time.monotonic() - started)
+    console.print(f"{', '.join(parts)}, in {seconds}. Results: {experiment.store.location}", highlight=False)
     for key, failure in outcome.failed.items():
         console.print(
             f"[red]failed[/] {experiment.plan.describe(key)}: {failure.reason} (traceback: {failure.traceback})",

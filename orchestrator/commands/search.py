@@ -1,130 +1,103 @@
-"""What `search` does: trials on Tune, their stages on Ray, the record in the store, everything into MLflow."""
+"""`ifmmin search`: the trials of a hyperparameter search, its progress, and the best that was found."""
 
 import signal
 import time
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
-import ray
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+import typer
 
-from ifmmin.data.corpus import verify_corpus
-from ifmmin.data.errors import UserError
-from ifmmin.orchestrator.commands.progress import LINE_EVERY_S
-from ifmmin.orchestrator.execution.cluster import describe_cluster, on_this_node, ray_session, slots
-from ifmmin.orchestrator.execution.pace import in_words
-from ifmmin.orchestrator.execution.workers import Workers
-from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.planning.configuration import Configuration
-from ifmmin.orchestrator.search.desk import Desk
-from ifmmin.orchestrator.search.figures import describe, search_files, show_search
-from ifmmin.orchestrator.search.trials import (
-    SearchError,
-    SearchRecord,
-    Trial,
-    check_space,
-    count_costs,
-    first_settings,
-    fold_order,
-    search_of,
-    with_trial,
-)
-from ifmmin.orchestrator.search.tuning import Task, prepare_environment, run_trials
-from ifmmin.orchestrator.tracking.searches import SearchTracker
+from ifmmin.orchestrator.commands import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ifmmin.orchestrator.execution.events import Event
+    from ifmmin.orchestrator.experiment import Experiment
+    from ifmmin.orchestrator.planning.configuration import Configuration
+    from ifmmin.orchestrator.search.driver import TrialChanged
+    from ifmmin.orchestrator.search.trials import SearchRecord
+
+EXAMPLE = "ifmmin search search --trials 20 --folds 1-10; then: ifmmin run paper --best-of search"
 
 
-def run_search(configuration: Configuration, resume: bool) -> int:
+def command(
+    source: Annotated[str, typer.Argument(metavar="search|FILE", help="A shipped configuration, or a YAML file.")],
+    trials: Annotated[int | None, typer.Option(help="Choices of hyperparameters; 20 by default.")] = None,
+    corpus: options.CorpusName = None,
+    systems: Annotated[str | None, typer.Option(help="The one system to search, such as mmin.")] = None,
+    folds: options.Folds = None,
+    seeds: options.Seeds = None,
+    hyperparameters: options.Hyperparameters = None,
+    name: options.Name = None,
+    workers: options.Workers = None,
+    storage: options.StorageOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the search of that name.")] = False,
+) -> None:
+    """Search hyperparameters by cross-validation, on validation sets alone."""
+    configuration = options.configure(
+        source,
+        corpus=corpus,
+        systems=systems,
+        folds=folds,
+        seeds=seeds,
+        hyperparameters=hyperparameters,
+        name=name,
+        workers=workers,
+        storage=storage,
+        trials=trials,
+    )
+    raise typer.Exit(search(configuration, resume=resume))
+
+
+def search(configuration: "Configuration", *, resume: bool) -> int:
     """Run the trials that are missing; the exit status is 0 if none failed."""
+    from rich.console import Console
+
+    from ifmmin.orchestrator.workflows import begin_search, run_search, write_search_report
+
     console = Console()
-    experiment = Experiment.of(configuration)
-    space = check_space(configuration, experiment.corpus)
-    record = _begin(experiment, resume)
-    verify_corpus(experiment.corpus)
-    experiment.store.write_search(configuration.name, record.to_json())
-    keeper = _Keeper(console, experiment, record)
-    computed = 0
-    if any(trial.state in ("running", "failed") for trial in record.trials) or keeper.missing:
-        search, corpus = search_of(configuration), experiment.corpus
-        task = Task(
-            search, space, first_settings(configuration, corpus), fold_order(experiment.plan), configuration.seeds[0]
-        )
-        prepare_environment()
-        try:
-            with ray_session(configuration.compute), keeper:
-                console.print(f"On {describe_cluster()}.", highlight=False)
-                workers = Workers.start(corpus, experiment.store, configuration.compute)
-                desk = Desk.options(scheduling_strategy=on_this_node()).remote(  # type: ignore[attr-defined]
-                    configuration, workers
-                )
-                run_trials(task, desk, record.trials, slots(configuration.compute), keeper)
-                computed = len(ray.get(desk.computed.remote()))
-        except KeyboardInterrupt:
-            with suppress(UserError):
-                keeper.tracker.interrupt()
-            ended = sum(trial.state != "running" for trial in keeper.record.trials)
-            console.print(f"Interrupted after {ended} of {search.trials} trials; --resume goes on from there.")
-            return 128 + signal.SIGINT
-    show_search(console, experiment, keeper.record, computed)
-    files = search_files(keeper.record)
-    experiment.store.write_report(configuration.name, files, identity="search")
-    keeper.tracker.finish(keeper.record, files)
+    experiment, record = begin_search(configuration, resume=resume)
+    display = SearchDisplay(console, experiment, record)
+    try:
+        with display:
+            record, outcome = run_search(experiment, record, [display])
+    except KeyboardInterrupt:
+        ended = sum(trial.state != "running" for trial in display.record.trials)
+        console.print(f"Interrupted after {ended} of {display.asked} trials. Add --resume to continue.")
+        return 128 + signal.SIGINT
+    _show(console, experiment, record, len(outcome.done))
+    write_search_report(experiment, record)
     console.print(f"In MLflow: ifmmin ui {configuration.name}", highlight=False)
-    return 1 if any(trial.state == "failed" for trial in keeper.record.trials) else 0
+    return 1 if any(trial.state == "failed" for trial in record.trials) else 0
 
 
-def _begin(experiment: Experiment, resume: bool) -> SearchRecord:
-    """The record to go on with.
+class SearchDisplay:
+    """A consumer that shows how a search goes: redrawn in place, or a line now and then without a terminal."""
 
-    Raises:
-        SearchError: there is a search of that name and it is not to be resumed, or it is another one.
-    """
-    configuration = experiment.configuration
-    new = SearchRecord(configuration, experiment.corpus.fingerprint)
-    content = experiment.store.read_search(configuration.name)
-    if content is None:
-        return new
-    known = SearchRecord.from_json(content, configuration.storage)
-    if not resume and known.trials:
-        raise SearchError(
-            f"There is a search '{configuration.name}' of {len(known.trials)} trials; "
-            "continue it with --resume, or start another with --name."
-        )
-    if _question(known) != _question(new):
-        raise SearchError(
-            f"Search '{configuration.name}' was over other folds, seeds, ranges, hyperparameters or data; "
-            "resume it as it was, or start another with --name."
-        )
-    return replace(known, configuration=configuration)
+    def __init__(
+        self,
+        console: "Console",
+        experiment: "Experiment",
+        record: "SearchRecord",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        from rich.live import Live
 
+        from ifmmin.orchestrator.search.space import search_of
+        from ifmmin.orchestrator.search.trials import CostCounter, TrialPlans
 
-def _question(record: SearchRecord) -> tuple[object, ...]:
-    """What a search asks; two searches that ask the same may differ in trials and workers."""
-    configuration = record.configuration
-    search = search_of(configuration)
-    asked = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters"})
-    return record.fingerprint, asked, search.space, configuration.compute.precision
-
-
-class _Keeper:
-    """A `Listener` that keeps the record in the store and in MLflow up to date, and shows how the search goes."""
-
-    def __init__(self, console: Console, experiment: Experiment, record: SearchRecord) -> None:
-        self.record, self.tracker = record, SearchTracker(experiment, record)
-        self._console, self._experiment = console, experiment
-        self._tracking = True
-        self._started = self._last_line = time.monotonic()
+        self.record = record
+        self.asked = search_of(record.configuration).trials
+        self._console, self._clock = console, clock
+        self._started = self._last_line = clock()
         self._visited_before = sum(len(trial.means) for trial in record.trials)
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._costs = ""
+        self._counter = CostCounter(TrialPlans(record.configuration, experiment.corpus))
+        for number, trial in enumerate(record.trials):
+            self._counter.add(number, trial)
 
-    @property
-    def missing(self) -> int:
-        """Trials that were not begun."""
-        return max(0, search_of(self.record.configuration).trials - len(self.record.trials))
-
-    def __enter__(self) -> "_Keeper":
+    def __enter__(self) -> "SearchDisplay":
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -132,46 +105,99 @@ class _Keeper:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def trial_changed(self, number: int, trial: Trial) -> None:
-        if number == len(self.record.trials):
-            self.record = replace(self.record, trials=(*self.record.trials, trial))
-        self.record = with_trial(self.record, number, **vars(trial))
-        self._experiment.store.write_search(self.record.configuration.name, self.record.to_json())
-        costs = count_costs(self.record, self._experiment.corpus)
-        self._costs = f"{sum(costs.run.values())} stages, {costs.shared} more shared, {costs.stopped} not needed"
-        if self._tracking:
-            try:
-                self.tracker.record_trial(number, trial)
-            except UserError:
-                self._tracking = False  # searching goes on; what is missing is written, or the error told, at the end
+    def take(self, event: "Event | TrialChanged") -> None:
+        from ifmmin.orchestrator.execution.events import ClusterChanged, Retried, Tick
+        from ifmmin.orchestrator.search.driver import TrialChanged
 
-    def tick(self) -> None:
+        match event:
+            case TrialChanged(number, trial):
+                self.record = self.record.with_trial(number, trial)
+                self._counter.add(number, trial)
+            case ClusterChanged(description):
+                self._console.print(f"On {description}.", highlight=False)
+            case Retried(stage, why):
+                described = f"fold {stage.fold}, seed {stage.seed}, {stage.name}"
+                self._console.print(f"[yellow]again[/] {described}: {why}", highlight=False)
+            case Tick():
+                self._refresh()
+
+    def _refresh(self) -> None:
+        from rich.text import Text
+
+        from ifmmin.orchestrator.commands.display import LINE_EVERY_S
+
         if self._live.is_started:
             self._live.update(Text(self._summary()), refresh=True)
-        elif time.monotonic() - self._last_line > LINE_EVERY_S:
-            self._last_line = time.monotonic()
+        elif self._clock() - self._last_line > LINE_EVERY_S:
+            self._last_line = self._clock()
             self._console.print(self._summary(), highlight=False, soft_wrap=True)
 
     def _summary(self) -> str:
+        from ifmmin.orchestrator.execution.pace import in_words
+        from ifmmin.orchestrator.search.figures import describe_trial
+
         states = [trial.state for trial in self.record.trials]
         counts = [f"{states.count(state)} {state}" for state in ("completed", "stopped", "failed", "running")]
         parts = [", ".join(count for count in counts if not count.startswith("0 ")) or "starting"]
         if self.record.best:
-            parts.append(f"best {describe(self.record.best)}")
-        if self._costs:
-            parts.append(self._costs)
+            parts.append(f"best {describe_trial(self.record.best)}")
+        costs = self._counter.costs
+        parts.append(f"{sum(costs.run.values())} stages, {costs.shared} more shared, {costs.stopped} not needed")
         left = self._seconds_left()
-        parts.append(f"{in_words(time.monotonic() - self._started)} so far")
+        parts.append(f"{in_words(self._clock() - self._started)} so far")
         parts.append("estimating what is left" if left is None else f"about {in_words(left)} left")
-        of = f"{len(states)} of {search_of(self.record.configuration).trials} trials"
-        return f"{self.record.configuration.name}: {of}: {'; '.join(parts)}"
+        return f"{self.record.configuration.name}: {len(states)} of {self.asked} trials: {'; '.join(parts)}"
 
     def _seconds_left(self) -> float | None:
         """If the trials to come visit as many folds as those that ended, at the pace of this call."""
-        ended = [len(trial.means) for trial in self.record.trials if trial.state in ("completed", "stopped")]
-        visited = sum(len(trial.means) for trial in self.record.trials) - self._visited_before
+        trials = self.record.trials
+        ended = [len(trial.means) for trial in trials if trial.state in ("completed", "stopped")]
+        visited = sum(len(trial.means) for trial in trials) - self._visited_before
         if not ended or visited <= 0:
             return None
         usual = sum(ended) / len(ended)
-        under_way = sum(max(0.0, usual - len(t.means)) for t in self.record.trials if t.state == "running")
-        return (under_way + self.missing * usual) * (time.monotonic() - self._started) / visited
+        running = sum(max(0.0, usual - len(trial.means)) for trial in trials if trial.state == "running")
+        to_come = usual * max(0, self.asked - len(trials))
+        return (running + to_come) * (self._clock() - self._started) / visited
+
+
+def _show(console: "Console", experiment: "Experiment", record: "SearchRecord", computed: int) -> None:
+    """Print the trials, the best first, what they cost, and what to do next."""
+    from rich.table import Table
+
+    from ifmmin.orchestrator.execution.pace import in_words
+    from ifmmin.orchestrator.search.figures import describe_trial, format_value
+    from ifmmin.orchestrator.search.space import search_of
+    from ifmmin.orchestrator.search.trials import TrialPlans, computing_seconds, count_costs, fold_order
+
+    folds = len(fold_order(experiment.plan))
+    names = list(search_of(record.configuration).space)
+    table = Table(title=f"{record.configuration.name} on {experiment.corpus.name}", title_justify="left")
+    for column in ("trial", *names, "folds", "validation UA, %", "state"):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    order = sorted(enumerate(record.trials), key=lambda item: (-len(item[1].means), -(item[1].means or (0,))[-1]))
+    for number, trial in order:
+        mean = f"{100 * trial.means[-1]:.1f}" if trial.means else ""
+        values = [format_value(trial.hyperparameters[name]) for name in names]
+        state = f"{trial.state}: {trial.reason}" if trial.reason else trial.state
+        table.add_row(str(number + 1), *values, f"{len(trial.means)} of {folds}", mean, state)
+    console.print(table)
+
+    plans = TrialPlans(record.configuration, experiment.corpus)
+    costs = count_costs(record, plans)
+    stages = ", ".join(f"{count} {name}" for name, count in costs.run.items())
+    console.print(
+        f"Stages: {stages}; {computed} of them now. Sharing saved {costs.shared}, stopping {costs.stopped}, of the "
+        f"{costs.alone} that every trial by itself would have run.",
+        highlight=False,
+    )
+    spent, alone = computing_seconds(record, plans, experiment.store)
+    if alone:
+        console.print(
+            f"Computing time on one worker: {in_words(spent)} instead of {in_words(alone)} ({spent / alone:.0%}).",
+            highlight=False,
+        )
+    if record.best:
+        best = f"Best: {describe_trial(record.best)}, mean over {folds} folds; no test set was read."
+        console.print(best, highlight=False)
+        console.print(f"Next: ifmmin run paper --best-of {record.configuration.name}", highlight=False)

@@ -1,147 +1,54 @@
-"""MLflow's pages on this machine, opened where an experiment's systems and settings stand side by side."""
+"""`ifmmin ui`: MLflow's pages, opened where the systems of an experiment stand side by side."""
 
-import json
 import os
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
-import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
-from urllib.parse import quote
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
-from ifmmin.data.errors import UserError
-from ifmmin.orchestrator.tracking.experiments import compared_runs, tracking_uri
-
-HOST = "127.0.0.1"
-START_S = 60.0
-STOP_S = 5.0
+EXAMPLE = "ifmmin ui paper --port 5001"
 
 
-class PagesError(UserError):
-    """MLflow's pages cannot be shown."""
-
-
-def open_ui(experiment: str | None, port: int, browser: bool) -> None:
-    """Serve MLflow's pages until Ctrl-C, and open the comparison of an experiment's parent runs.
+def command(
+    experiment: Annotated[
+        str | None, typer.Argument(help="Compare the systems and hyperparameters of this experiment.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port on this machine's loopback address.")] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open MLflow's pages on this machine, at the comparison of an experiment's systems.
 
     Where MLFLOW_TRACKING_URI names a server, its pages are opened and nothing is served.
-
-    Args:
-        experiment: by default the list of all experiments is opened.
-        port: on this machine's loopback address.
-        browser: whether to open one, where there is one; the address is printed in any case.
-
-    Raises:
-        UserError: the port is in use, or MLflow has no such experiment or cannot be reached.
     """
+    from ifmmin.orchestrator.tracking.client import tracking_uri
+    from ifmmin.orchestrator.tracking.pages import HOST, check_free, page_of, serve
+
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
-        _show(f"{uri.rstrip('/')}/{_page(experiment)}", browser)
+        _show(f"{uri.rstrip('/')}/{page_of(experiment)}", browser)
         return
-    _check_free(port)
-    page = _page(experiment)
+    check_free(port)
+    page = page_of(experiment)
     # A terminal that is closed, or a service that is stopped, ends the pages as Ctrl-C does.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    with suppress(KeyboardInterrupt), _server(uri, port) as server:
+    with suppress(KeyboardInterrupt), serve(uri, port) as server:
         _show(f"http://{HOST}:{port}/{page}", browser)
-        Console().print("Ctrl-C ends MLflow's pages; what they show stays.", highlight=False)
+        typer.echo("Ctrl-C ends MLflow's pages; what they show stays.")
         server.wait()
 
 
-def _page(experiment: str | None) -> str:
-    """The address within MLflow 3's pages: one parent run, the comparison of several, or all experiments."""
-    view = "workflowType=machine_learning"
-    if experiment is None:
-        return f"#/experiments?{view}"
-    experiment_id, runs = compared_runs(experiment)
-    if len(runs) == 1:
-        return f"#/experiments/{experiment_id}/runs/{runs[0]}?{view}"
-    if not runs:
-        return f"#/experiments/{experiment_id}/runs?{view}"
-    return f"#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment_id]))}&{view}"
-
-
 def _show(url: str, browser: bool) -> None:
-    Console().print(url, highlight=False, soft_wrap=True)
+    import webbrowser
+
+    typer.echo(url)
     # Without a display Python would start a text browser in this very terminal.
     display = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
     if browser and display:
         webbrowser.open(url)
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OverflowError:
-            raise PagesError(f"There is no port {port}; choose one below 65536 with --port.") from None
-        except OSError as error:
-            reason = os.strerror(error.errno or 0).lower()
-            raise PagesError(f"Port {port} cannot be used ({reason}); choose another with --port.") from None
-
-
-@contextmanager
-def _server(uri: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """MLflow's server, once it answers; it and the processes it starts end with the context."""
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
-    # Job execution is a dozen processes for MLflow's language-model features.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [*command, "--backend-store-uri", uri],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            _wait(process, port)
-            yield process
-            _fail(process)
-        except PagesError as error:
-            log.seek(0)
-            lines = log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise PagesError(f"{error} ({lines[-1].strip()}).") from None
-        finally:
-            _stop(process)
-
-
-def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            _fail(process)
-        with (
-            suppress(urllib.error.URLError, OSError),
-            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2),
-        ):
-            return
-        time.sleep(0.2)
-    raise PagesError(f"MLflow's pages did not answer within {START_S:.0f} seconds")
-
-
-def _fail(process: "subprocess.Popen[bytes]") -> None:
-    raise PagesError(f"MLflow's pages ended with status {process.wait()}")
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """Carries out a schedule on Ray and yields what happens. It knows stages, keys and resources, no models or metrics."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,7 @@ LOOKAHEAD = 2
 early runs are finished before late ones start."""
 
 
-def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute) -> Iterator[Event]:
+def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute) -> Generator[Event, None, None]:
     """Run what of a plan is not in the store yet, as much at once as the resources allow.
 
     A stage that fails is recorded with its traceback, what depends on it is skipped, everything else goes on. Ray is

@@ -1,6 +1,6 @@
 """Runs a search: Tune chooses the trials, and the scheduler of `execution` computes the stages that they ask for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -37,7 +37,9 @@ class TrialChanged:
     trial: Trial
 
 
-def run_search(experiment: Experiment, record: SearchRecord, plans: TrialPlans) -> Iterator[Event | TrialChanged]:
+def run_search(
+    experiment: Experiment, record: SearchRecord, plans: TrialPlans
+) -> Generator[Event | TrialChanged, None, None]:
     """Run the trials of a search that are missing. Ray is left when the iterator ends or is closed.
 
     Args:

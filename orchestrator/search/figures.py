@@ -8,16 +8,12 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.axes import Axes
-from rich.console import Console
-from rich.table import Table
 
 from ifmmin.model.hyperparameters import HyperparameterValue
-from ifmmin.orchestrator.execution.pace import in_words
-from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import Choices, Range
 from ifmmin.orchestrator.reporting.drawing import Drawing, panels
 from ifmmin.orchestrator.search.space import search_of
-from ifmmin.orchestrator.search.trials import SearchRecord, Trial, TrialPlans, count_costs, fold_order
+from ifmmin.orchestrator.search.trials import SearchRecord, Trial
 
 _STYLES = {
     "completed": ("o", "#0072b2"),
@@ -27,48 +23,10 @@ _STYLES = {
 }
 
 
-def describe(trial: Trial) -> str:
+def describe_trial(trial: Trial) -> str:
     """A trial in a few words: its hyperparameters and its score."""
     chosen = ", ".join(f"{name}={format_value(value)}" for name, value in trial.hyperparameters.items())
     return f"{chosen}: validation UA {100 * trial.means[-1]:.1f}%"
-
-
-def show_search(console: Console, experiment: Experiment, record: SearchRecord, computed: int) -> None:
-    """Print the trials, the best first, what they cost, and what to do next.
-
-    Args:
-        computed: stages that this call ran.
-    """
-    folds = len(fold_order(experiment.plan))
-    names = list(search_of(record.configuration).space)
-    shown = Table(title=f"{record.configuration.name} on {experiment.corpus.name}", title_justify="left")
-    for column in ("trial", *names, "folds", "validation UA, %", "state"):
-        shown.add_column(column, justify="left" if column == "state" else "right")
-    order = sorted(enumerate(record.trials), key=lambda item: (-len(item[1].means), -(item[1].means or (0,))[-1]))
-    for number, trial in order:
-        mean = f"{100 * trial.means[-1]:.1f}" if trial.means else ""
-        values = [format_value(trial.hyperparameters[name]) for name in names]
-        state = f"{trial.state}: {trial.reason}" if trial.reason else trial.state
-        shown.add_row(str(number + 1), *values, f"{len(trial.means)} of {folds}", mean, state)
-    console.print(shown)
-
-    plans = TrialPlans(record.configuration, experiment.corpus)
-    costs = count_costs(record, plans)
-    run = ", ".join(f"{count} {name}" for name, count in costs.run.items())
-    console.print(
-        f"Stages: {run}; {computed} of them now. Sharing saved {costs.shared}, stopping {costs.stopped}, of the "
-        f"{costs.alone} that every trial by itself would have run.",
-        highlight=False,
-    )
-    spent, alone = _seconds(experiment, record, plans)
-    if alone:
-        console.print(
-            f"Computing time on one worker: {in_words(spent)} instead of {in_words(alone)} ({spent / alone:.0%}).",
-            highlight=False,
-        )
-    if record.best:
-        console.print(f"Best: {describe(record.best)}, mean over {folds} folds; no test set was read.", highlight=False)
-        console.print(f"Next: ifmmin run paper --best-of {record.configuration.name}", highlight=False)
 
 
 def search_files(record: SearchRecord) -> dict[str, bytes]:
@@ -215,15 +173,3 @@ def _axis(panel: Axes, name: str, domain: Range | Choices) -> None:
     elif domain.log:
         panel.set_xscale("log")
         panel.xaxis.set_major_formatter("{x:g}")
-
-
-def _seconds(experiment: Experiment, record: SearchRecord, plans: TrialPlans) -> tuple[float, float]:
-    """Seconds of the stages that were run, and what every trial by itself would have taken at the mean of each kind."""
-    stages = {stage.key: stage for trial in record.trials for stage in plans.visited(trial)}
-    seconds = {key: experiment.store.read_record(key)["seconds"] for key in stages}
-    runs_of_a_trial = len(experiment.plan.runs)
-    alone = 0.0
-    for name in {stage.name for stage in stages.values()}:
-        own = [seconds[key] for key, stage in stages.items() if stage.name == name]
-        alone += sum(own) / len(own) * runs_of_a_trial * len(record.trials)
-    return sum(seconds.values()), alone

@@ -148,6 +148,18 @@ def count_costs(record: SearchRecord, plans: TrialPlans) -> Costs:
     return counter.costs
 
 
+def computing_seconds(record: SearchRecord, plans: TrialPlans, store: Store) -> tuple[float, float]:
+    """Seconds of the stages that were run, and what every trial by itself would have taken at the mean of each kind."""
+    stages = {stage.key: stage for trial in record.trials for stage in plans.visited(trial)}
+    seconds = {key: store.read_record(key)["seconds"] for key in stages}
+    runs_of_a_trial = len(plans.of({}).runs)
+    alone = 0.0
+    for name in {stage.name for stage in stages.values()}:
+        of_kind = [seconds[key] for key, stage in stages.items() if stage.name == name]
+        alone += sum(of_kind) / len(of_kind) * runs_of_a_trial * len(record.trials)
+    return sum(seconds.values()), alone
+
+
 def with_hyperparameters(configuration: Configuration, hyperparameters: Hyperparameters) -> Configuration:
     """The configuration with these hyperparameters."""
     return configuration.model_copy(update={"hyperparameters": {**configuration.hyperparameters, **hyperparameters}})

@@ -1,4 +1,4 @@
-"""The live display of a run: what is done, running and left, and how long that will take."""
+"""The live display of stages: what is done, running and left, and how long that will take."""
 
 import time
 from types import TracebackType
@@ -9,17 +9,29 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ifmmin.model.checkpoint import Epoch
-from ifmmin.orchestrator.execution.pace import Pace, in_words
-from ifmmin.orchestrator.execution.scheduler import Failure
-from ifmmin.orchestrator.planning.plan import Plan, Stage
+from ifmmin.model.history import Epoch
+from ifmmin.orchestrator.execution.events import (
+    ClusterChanged,
+    EpochEnded,
+    Event,
+    Failed,
+    Finished,
+    Retried,
+    Skipped,
+    Started,
+    Tick,
+)
+from ifmmin.orchestrator.execution.pace import Pace, earlier_pace, in_words
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.plan import Plan, stages_to_run
+from ifmmin.orchestrator.planning.stage import Stage
 
 LINE_EVERY_S = 15.0
 """How often a line is printed where there is no terminal to redraw."""
 
 
 class Display:
-    """A `Listener` that shows stages on a terminal, redrawn in place, or as a line now and then where there is none."""
+    """A consumer of events that shows stages: redrawn in place, or a line now and then where there is no terminal."""
 
     def __init__(self, console: Console, title: str, plan: Plan, to_run: list[Stage], pace: Pace) -> None:
         self._console, self._title, self._pace = console, title, pace
@@ -31,6 +43,13 @@ class Display:
         self._started = self._last_line = time.monotonic()
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
+    @classmethod
+    def of(cls, console: Console, experiment: Experiment, plan: Plan, title: str) -> "Display":
+        """The display of those stages of a plan that are not in the store of an experiment."""
+        store = experiment.store
+        to_run = stages_to_run(plan, store.completed(plan.stages))
+        return cls(console, title, plan, to_run, earlier_pace(plan, store) if to_run else Pace())
+
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
             self._live.start()
@@ -41,38 +60,46 @@ class Display:
     ) -> None:
         self._live.stop()
 
-    def cluster(self, description: str) -> None:
-        self._console.print(f"On {description}.", highlight=False)
+    def take(self, event: Event) -> None:
+        match event:
+            case ClusterChanged(description):
+                self._console.print(f"On {description}.", highlight=False)
+            case Started(stage):
+                self._start(stage)
+            case EpochEnded(stage, epoch):
+                self._end_epoch(stage, epoch)
+            case Finished(stage, seconds):
+                self._finish(stage, seconds)
+            case Retried(stage, why):
+                self._console.print(f"[yellow]again[/] {self._plan.describe(stage.key)}: {why}", highlight=False)
+            case Failed(stage, failure):
+                self._failed += 1
+                self._forget(stage)
+                described = self._plan.describe(stage.key)
+                self._console.print(f"[red]failed[/] {described}: {failure.reason}", highlight=False)
+            case Skipped(stage):
+                self._skipped += 1
+                self._forget(stage)
+            case Tick():
+                self._refresh()
 
-    def started(self, stage: Stage) -> None:
+    def _start(self, stage: Stage) -> None:
         if stage.key in self._left:
             self._running[stage.key] = None
             self._most_at_once = max(self._most_at_once, len(self._running))
 
-    def epoch(self, stage: Stage, epoch: Epoch) -> None:
+    def _end_epoch(self, stage: Stage, epoch: Epoch) -> None:
         self._pace.add(stage, epoch.seconds, 1)
         if stage.key in self._left:
             self._running[stage.key] = epoch
 
-    def finished(self, stage: Stage, seconds: float) -> None:
+    def _finish(self, stage: Stage, seconds: float) -> None:
         if stage.action == "evaluate":
             self._pace.add(stage, seconds)
         self._done += 1
         self._forget(stage)
 
-    def retried(self, stage: Stage, why: str) -> None:
-        self._console.print(f"[yellow]again[/] {self._plan.describe(stage.key)}: {why}", highlight=False)
-
-    def failed(self, stage: Stage, failure: Failure) -> None:
-        self._failed += 1
-        self._forget(stage)
-        self._console.print(f"[red]failed[/] {self._plan.describe(stage.key)}: {failure.reason}", highlight=False)
-
-    def skipped(self, stage: Stage) -> None:
-        self._skipped += 1
-        self._forget(stage)
-
-    def tick(self) -> None:
+    def _refresh(self) -> None:
         if self._live.is_started:
             self._live.update(self._render(), refresh=True)
         elif time.monotonic() - self._last_line > LINE_EVERY_S:

@@ -1,0 +1,27 @@
+"""`ifmmin track`: what the store holds, written to MLflow."""
+
+from ifmmin.orchestrator.commands import options
+
+EXAMPLE = "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 ifmmin track paper"
+
+
+def command(experiment: options.ExperimentName, storage: options.Storage = options.DEFAULT_STORAGE) -> None:
+    """Write to MLflow what it lacks of an experiment or a search in the store: all of it, if the server is new."""
+    from rich.console import Console
+
+    from ifmmin.orchestrator.analysis.experiment import analyse
+    from ifmmin.orchestrator.experiment import Experiment
+    from ifmmin.orchestrator.workflows import load_complete, load_search, write_report, write_search_report
+
+    console = Console(highlight=False)
+    with console.status("writing to MLflow"):
+        search = load_search(experiment, storage)
+        if search is not None:
+            write_search_report(*search)
+            written = f"{len(search[1].trials)} trials"
+        else:
+            opened = Experiment.recorded(experiment, storage)
+            analysis = analyse(opened, load_complete(opened))
+            write_report(analysis)
+            written = f"{len(analysis.results.runs)} runs"
+    console.print(f"MLflow has {written} of {experiment}: ifmmin ui {experiment}")

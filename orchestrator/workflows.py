@@ -1,0 +1,302 @@
+"""The verbs as functions that return values and print nothing: the commands and the Python API are made of them."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ifmmin.data.corpus import verify_corpus
+from ifmmin.data.errors import UserError, nearest
+from ifmmin.orchestrator.execution.events import Consumer, Event, Outcome
+from ifmmin.orchestrator.execution.status import StatusKeeper
+from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.catalogue import catalogue
+from ifmmin.orchestrator.planning.configuration import Configuration
+from ifmmin.orchestrator.planning.plan import Plan, PlanError, Run, stages_to_run
+from ifmmin.orchestrator.search.space import search_of
+from ifmmin.orchestrator.search.trials import SearchError, SearchRecord, Trial, TrialPlans
+from ifmmin.orchestrator.store import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ifmmin.orchestrator.analysis.experiment import Analysis
+    from ifmmin.orchestrator.analysis.results import Results
+    from ifmmin.orchestrator.search.driver import TrialChanged
+    from ifmmin.orchestrator.tracking.searches import SearchTracker
+
+
+class SearchConsumer(Protocol):
+    """Takes what happens in a search: to its trials, and to the stages that they ask for."""
+
+    def take(self, event: "Event | TrialChanged") -> None: ...
+
+
+def open_experiment(configuration: Configuration) -> Experiment:
+    """The experiment of a configuration, its corpus read through, recorded in the store under its name.
+
+    Raises:
+        UserError: of any kind; the corpus, a system, a fold or a hyperparameter is not as it must be.
+    """
+    experiment = Experiment.of(configuration)
+    verify_corpus(experiment.corpus)
+    experiment.record()
+    return experiment
+
+
+def run_stages(experiment: Experiment, consumers: Sequence[Consumer] = (), *, track: bool = True) -> Outcome:
+    """Run what of an experiment is not in the store yet, and write every run to MLflow when it is complete.
+
+    Args:
+        consumers: take every event, besides those that keep the status in the store and MLflow up to date.
+
+    Raises:
+        UserError: the cluster cannot be joined, or results cannot be written.
+    """
+    if not pending_stages(experiment):
+        return Outcome()
+    from ifmmin.orchestrator.tracking.experiments import Tracker
+
+    status, tracker = StatusKeeper(experiment.store, experiment.configuration.name), Tracker(experiment)
+    try:
+        return _consume(experiment.plan, experiment, [*consumers, status, *([tracker] if track else [])])
+    except KeyboardInterrupt:
+        with suppress(UserError):
+            tracker.interrupt()
+        raise
+    finally:
+        status.end()
+
+
+def pending_stages(experiment: Experiment) -> int:
+    """How many stages of an experiment are not in the store and must be computed."""
+    return len(stages_to_run(experiment.plan, experiment.store.completed(experiment.plan.stages)))
+
+
+def write_report(analysis: "Analysis", *, track: bool = True) -> str:
+    """Write the report to the store and to MLflow, where they are not those of these runs; returns where the page is.
+
+    Raises:
+        UserError: the store or MLflow cannot be written.
+    """
+    from ifmmin.orchestrator.tracking.experiments import Tracker
+
+    experiment = analysis.experiment
+    name, store, tracker = experiment.configuration.name, experiment.store, Tracker(experiment)
+    in_store = store.report_identity(name) == analysis.identity
+    if not in_store or (track and not tracker.is_current(analysis)):
+        from ifmmin.orchestrator.reporting.report import make_report, report_files
+
+        report = make_report(analysis)
+        if not in_store:
+            store.write_report(name, report_files(report), analysis.identity)
+        if track:
+            tracker.finish(report)
+    return store.report_location(name)
+
+
+def load_complete(experiment: Experiment) -> "Results":
+    """The results of the complete runs of an experiment.
+
+    Raises:
+        StoreError: no run is complete.
+    """
+    from ifmmin.orchestrator.analysis.results import load_results
+
+    results = load_results(experiment.plan, experiment.store)
+    if results is None:
+        raise StoreError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
+    return results
+
+
+def protocols_of(names: Sequence[str]) -> list[str]:
+    """These protocols, each once; all of them for `all`."""
+    return list(catalogue().protocols) if "all" in names else list(dict.fromkeys(names))
+
+
+def evaluate_under(plan: Plan, experiment: Experiment, consumers: Sequence[Consumer] = ()) -> None:
+    """Evaluate trained runs under protocols where that is not in the store yet.
+
+    Args:
+        plan: of `planning.plan.protocol_plan`.
+
+    Raises:
+        PlanError: an evaluation failed.
+    """
+    for failure in _consume(plan, experiment, consumers).failed.values():
+        raise PlanError(f"An evaluation failed: {failure.reason} (traceback: {failure.traceback}).")
+
+
+def predict(
+    experiment: Experiment, runs: Iterable[Run], inputs: Path, *, every_condition: bool = False
+) -> "pd.DataFrame":
+    """What complete runs of a system predict for new utterances, see `model.ensemble.predict_utterances`.
+
+    Args:
+        inputs: a folder in the layout of `data.layouts.table`; a file or row that is missing is a missing modality.
+
+    Raises:
+        UserError: the inputs are not as the layout or the corpus has them.
+    """
+    from ifmmin.data.layouts.table import read_features, read_utterances
+    from ifmmin.model.ensemble import predict_utterances
+    from ifmmin.orchestrator.analysis.trained_runs import trained_runs
+
+    names = read_utterances(inputs)["utterance"].to_pylist()
+    features = read_features(inputs, names)
+    return predict_utterances(trained_runs(experiment, runs), names, features, every_condition=every_condition)
+
+
+def begin_search(configuration: Configuration, *, resume: bool) -> tuple[Experiment, SearchRecord]:
+    """The experiment of a search, and the record to continue; it is written to the store.
+
+    Raises:
+        UserError: there is a search of that name and it is not to be resumed, or it is another one; or it cannot be
+            made as it was asked for.
+    """
+    from ifmmin.orchestrator.search.space import check_space
+
+    experiment = Experiment.of(configuration)
+    check_space(configuration, experiment.corpus)
+    record = _record_to_continue(experiment, resume)
+    verify_corpus(experiment.corpus)
+    experiment.store.write_search(configuration.name, record.to_json())
+    return experiment, record
+
+
+def pending_trials(record: SearchRecord) -> int:
+    """Trials of a search that have not ended as they should, those that were not begun included."""
+    unfinished = sum(trial.state in ("running", "failed") for trial in record.trials)
+    return unfinished + max(0, search_of(record.configuration).trials - len(record.trials))
+
+
+def run_search(
+    experiment: Experiment, record: SearchRecord, consumers: Sequence[SearchConsumer] = (), *, track: bool = True
+) -> tuple[SearchRecord, Outcome]:
+    """Run the trials of a search that are missing; its record is kept in the store and in MLflow on the way.
+
+    Raises:
+        UserError: the cluster cannot be joined, or results cannot be written.
+    """
+    outcome = Outcome()
+    if not pending_trials(record):
+        return record, outcome
+    from ifmmin.orchestrator.search import driver
+    from ifmmin.orchestrator.tracking.searches import SearchTracker
+
+    name, store = experiment.configuration.name, experiment.store
+    tracker = SearchTracker(experiment, record)
+    plans = TrialPlans(record.configuration, experiment.corpus)
+    try:
+        with closing(driver.run_search(experiment, record, plans)) as events:
+            for event in events:
+                if isinstance(event, driver.TrialChanged):
+                    record = record.with_trial(event.number, event.trial)
+                    store.write_search(name, record.to_json())
+                    track = track and _record_trial(tracker, event.number, event.trial)
+                else:
+                    outcome.take(event)
+                for consumer in consumers:
+                    consumer.take(event)
+    except KeyboardInterrupt:
+        with suppress(UserError):
+            tracker.interrupt()
+        raise
+    return record, outcome
+
+
+def write_search_report(experiment: Experiment, record: SearchRecord, *, track: bool = True) -> None:
+    """Write the trials, their figures and the best configuration to the store and to MLflow.
+
+    Raises:
+        UserError: the store or MLflow cannot be written.
+    """
+    from ifmmin.orchestrator.search.figures import search_files
+    from ifmmin.orchestrator.tracking.searches import SearchTracker
+
+    files = search_files(record)
+    experiment.store.write_report(record.configuration.name, files, identity="search")
+    if track:
+        SearchTracker(experiment, record).finish(record, files)
+
+
+def load_search(name: str, storage: str) -> tuple[Experiment, SearchRecord] | None:
+    """A search and its record, or None if there is none of that name."""
+    from ifmmin.orchestrator.store import Store
+
+    content = Store(storage).read_search(name)
+    if content is None:
+        return None
+    record = SearchRecord.from_json(content, storage)
+    return Experiment.of(record.configuration), record
+
+
+def choose_runs(experiment: Experiment, system: str | None, fold: int | None, seed: int | None) -> list[Run]:
+    """The complete runs of a system (by default the experiment's first) that have this fold and seed, if given.
+
+    Raises:
+        UserError: there is none.
+    """
+    from ifmmin.orchestrator.analysis.results import completed_runs
+
+    runs = completed_runs(experiment.plan, experiment.store)
+    systems = list(dict.fromkeys(run.system for run in runs))
+    if not systems:
+        raise UserError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
+    chosen = system or systems[0]
+    if chosen not in systems:
+        raise UserError(f"--system {chosen}: {nearest(chosen, systems)}")
+    matching = [run for run in runs if run.system == chosen and fold in (None, run.fold) and seed in (None, run.seed)]
+    if not matching:
+        raise UserError(
+            f"No complete run of {chosen} has fold {fold or 'any'} and seed {'any' if seed is None else seed}."
+        )
+    return matching
+
+
+def _consume(plan: Plan, experiment: Experiment, consumers: Sequence[Consumer]) -> Outcome:
+    from ifmmin.orchestrator.execution.scheduler import run_plan
+
+    outcome, configuration = Outcome(), experiment.configuration
+    with closing(run_plan(plan, experiment.corpus, experiment.store, configuration.compute)) as events:
+        for event in events:
+            for consumer in (outcome, *consumers):
+                consumer.take(event)
+    return outcome
+
+
+def _record_trial(tracker: "SearchTracker", number: int, trial: Trial) -> bool:
+    """Whether MLflow has taken it; if not, the search goes on, and what is missing is written at the end."""
+    try:
+        tracker.record_trial(number, trial)
+    except UserError:
+        return False
+    return True
+
+
+def _record_to_continue(experiment: Experiment, resume: bool) -> SearchRecord:
+    configuration = experiment.configuration
+    new = SearchRecord(configuration, experiment.corpus.fingerprint)
+    content = experiment.store.read_search(configuration.name)
+    if content is None:
+        return new
+    known = SearchRecord.from_json(content, configuration.storage)
+    if not resume and known.trials:
+        raise SearchError(
+            f"There is a search '{configuration.name}' of {len(known.trials)} trials; "
+            "continue it with --resume, or start another with --name."
+        )
+    if _question(known) != _question(new):
+        raise SearchError(
+            f"Search '{configuration.name}' was over other folds, seeds, ranges, hyperparameters or data; "
+            "resume it as it was, or start another with --name."
+        )
+    return replace(known, configuration=configuration)
+
+
+def _question(record: SearchRecord) -> tuple[object, ...]:
+    """What a search asks; two searches that ask the same may differ in trials and workers."""
+    configuration = record.configuration
+    asked = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters"})
+    return record.fingerprint, asked, search_of(configuration).space, configuration.compute.precision
