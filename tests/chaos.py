@@ -46,7 +46,7 @@ def cluster_of(nodes: int) -> Iterator[Cluster]:
             cluster.add_node(num_cpus=1)
         yield cluster
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 class Driver:
@@ -159,14 +159,16 @@ def kill_worker(driver: Driver, draw: random.Random) -> None:
 def busy_workers(driver: Driver) -> list[int]:
     """Processes of the cluster that compute a stage."""
     assert driver.cluster is not None
-    raylets = {info.process.pid for node in driver.cluster.list_all_nodes() for info in node.all_processes["raylet"]}
+    nodes = driver.cluster.list_all_nodes()  # type: ignore[no-untyped-call]
+    raylets = {info.process.pid for node in nodes for info in node.all_processes["raylet"]}
     return [pid for pid, parent, title in processes() if parent in raylets and "ray::run_stages" in title]
 
 
 def kill_node(driver: Driver, draw: random.Random) -> None:
     """One beside the head, and add another."""
     assert driver.cluster is not None
-    others = [node for node in driver.cluster.list_all_nodes() if not node.is_head()]
+    nodes = driver.cluster.list_all_nodes()  # type: ignore[no-untyped-call]
+    others = [node for node in nodes if not node.is_head()]
     driver.cluster.remove_node(draw.choice(others), allow_graceful=False)
     driver.cluster.add_node(num_cpus=1)
 

@@ -58,7 +58,7 @@ def main() -> None:
         before = shared_memory()
         workers = Workers.start(corpus, Store(folder), Compute())
         node = shared_memory() - before
-        readers = [Reader.remote() for _ in range(asked.workers)]
+        readers = [Reader.remote() for _ in range(asked.workers)]  # type: ignore[attr-defined]
         print(f"The corpus: {size / MEGABYTE:.0f} MB; the node's shared memory grew by {node / MEGABYTE:.0f} MB.")
         for number, added in enumerate(ray.get([reader.read.remote([workers.context]) for reader in readers]), 1):
             print(f"Worker {number} added {added / MEGABYTE:.0f} MB, {added / size:.1%} of the corpus.")

@@ -23,7 +23,7 @@ from rich.console import Console
 from ifmmin.data.catalogue import SHIPPED
 from ifmmin.data.corpus import open_corpus
 from ifmmin.data.folder import Folder
-from ifmmin.orchestrator.commands.progress import Display
+from ifmmin.orchestrator.commands.display import Display
 from ifmmin.orchestrator.execution import stages
 from ifmmin.orchestrator.execution.events import Event, Finished, Started
 from ifmmin.orchestrator.execution.pace import Pace

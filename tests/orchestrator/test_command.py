@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def unwritable(folder: Path) -> tuple[str, ...]:
     return RUN
 
 
-HOSTILE = {
+HOSTILE: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
     "no such configuration": (lambda _: ("run", "dmo"), "did you mean 'demo'"),
     "no such corpus": (lambda _: ("run", "demo", "--corpus", "smal"), "did you mean 'small'"),
     "no such system": (lambda _: ("run", "demo", "--systems", "if-mmim"), "did you mean 'if-mmin'"),

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_mctn_has_a_stage_for_each_condition_and_evaluates_them_all() -> None:
 
 
 @pytest.mark.parametrize("change", [{"seeds": "1"}, {"compute": {"precision": "bfloat16"}}])
-def test_every_key_depends_on_seed_and_precision(change: dict[str, object]) -> None:
+def test_every_key_depends_on_seed_and_precision(change: dict[str, Any]) -> None:
     assert set(plan_of().stages).isdisjoint(plan_of(**change).stages)
 
 
@@ -114,7 +115,7 @@ def test_the_most_particular_setting_counts() -> None:
         ({"hyperparameters": {"epochs": True}}, "epochs is True; it must be a finite number"),
     ],
 )
-def test_what_cannot_be_planned_is_told_in_one_sentence(overrides: dict[str, object], expected: str) -> None:
+def test_what_cannot_be_planned_is_told_in_one_sentence(overrides: dict[str, Any], expected: str) -> None:
     with pytest.raises(PlanError) as caught:
         plan_of(**overrides)
     assert expected in str(caught.value)

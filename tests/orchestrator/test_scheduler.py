@@ -100,9 +100,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
-    undisturbed: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: tuple[Plan, Store],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """Slow: it leaves Ray, and starts it again."""
     plan, expected = undisturbed
     store, gate = Store(tmp_path / "store"), Gate(tmp_path / "gate")
     gate.admit(4)
@@ -111,6 +113,7 @@ def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
         finished = {event.stage.key for event in islice((e for e in events if isinstance(e, Finished)), 4)}
     assert not ray.is_initialized()
     assert store.completed(plan.stages) == finished
+    request.getfixturevalue("two_workers")
     record = run(plan, store, Compute(workers=2))
     assert set(record.outcome.done) == set(plan.stages) - finished
     assert contents(plan, store) == contents(plan, expected)

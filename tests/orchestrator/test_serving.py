@@ -81,10 +81,10 @@ def test_the_served_model_answers_what_predict_writes_with_modalities_missing(
     assert alone["condition"].tolist() == ["t"]
 
 
-def test_what_the_served_model_cannot_answer_is_told_in_one_sentence(served: Any) -> None:
+def test_what_the_served_model_cannot_answer_is_refused_in_one_sentence(served: Any) -> None:
     utterance = {"utterance": ["x"]}
     for columns, why in (
-        ({"v": [None]}, "Utterance x has no modality at all"),
+        ({"v": [None]}, "Utterance x has no modality"),
         ({"v": [[[1.0, 2.0]]]}, "modality v has 2 features; the trained runs expect 4"),
         ({"v": [[[1.0], [1.0, 2.0]]]}, "v must be time steps"),
         ({"v": [[]]}, "v must be time steps"),
@@ -103,5 +103,5 @@ def test_networks_of_each_condition_survive_being_written(trained: Experiment, t
     for own, other in zip(run.weights, read.weights, strict=True):
         assert own.keys() == other.keys()
         assert all(np.array_equal(own[name], other[name]) for name in own)
-    scalars = ("fold", "seed", "recipe", "parameters", "precision", "dimensions", "lengths")
+    scalars = ("fold", "seed", "definition", "hyperparameters", "precision", "dimensions", "lengths")
     assert [getattr(read, name) for name in scalars] == [getattr(run, name) for name in scalars]

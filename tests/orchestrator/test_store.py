@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from ifmmin.data.errors import UserError
-from ifmmin.model.checkpoint import Checkpoint, Epoch
-from ifmmin.orchestrator.execution.stages import StageResult
+from ifmmin.model.history import Checkpoint, Epoch
 from ifmmin.orchestrator.planning.configuration import load_configuration
-from ifmmin.orchestrator.planning.plan import Stage, make_plan
+from ifmmin.orchestrator.planning.plan import make_plan
+from ifmmin.orchestrator.planning.stage import Stage, StageResult
 from ifmmin.orchestrator.store import Store, StoreError
 from tests.small import make_corpus
 
@@ -39,7 +41,13 @@ def test_what_is_written_is_read_again(tmp_path: Path, stage: Stage, result: Sta
     assert all(np.array_equal(weights[name], value) for name, value in result.weights.items())
     assert store.read_table(stage.key, "history").equals(result.tables["history"])
     assert store.read_record(stage.key)["seconds"] == 1.5
-    assert Stage(**{**store.read_record(stage.key)["stage"], "upstream": ()}) == stage
+    assert Stage.recorded(store.read_record(stage.key)["stage"]) == stage
+
+
+def test_a_stage_in_the_words_of_the_first_stores_is_read(stage: Stage) -> None:
+    first = {**vars(stage), "recipe": stage.definition, "parameters": stage.hyperparameters, "upstream": ["a", "b"]}
+    del first["definition"], first["hyperparameters"]
+    assert Stage.recorded(first) == replace(stage, upstream={"0": "a", "1": "b"})
 
 
 def test_a_checkpoint_is_kept_until_its_stage_is_done(tmp_path: Path, stage: Stage, result: StageResult) -> None:
@@ -95,7 +103,7 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, stage: Stage, r
     store.write_stage(stage, result)
     file = tmp_path / "stages" / stage.key / name
     file.write_bytes(file.read_bytes()[:20])
-    reads = {
+    reads: dict[str, Callable[[], object]] = {
         "weights.safetensors": lambda: store.read_weights(stage.key),
         "history.parquet": lambda: store.read_table(stage.key, "history"),
         "stage.json": lambda: store.read_record(stage.key),

@@ -55,9 +55,7 @@ def test_scores_are_those_of_the_subgroups_utterances_alone() -> None:
         for subgroup in set(own.utterances[column].to_pylist()):
             rows = np.array(own.utterances[column].to_pylist()) == subgroup
             for metric, score in (("wa", weighted_accuracy), ("ua", unweighted_accuracy)):
-                (chosen,) = scores.query("column == @column and subgroup == @subgroup and metric == @metric").to_dict(
-                    "records"
-                )
+                chosen = scores.set_index(["column", "subgroup", "metric"]).to_dict("index")[column, subgroup, metric]
                 assert chosen["value"] == pytest.approx(score(own.labels[rows], found[rows]))
                 assert chosen["utterances"] == rows.sum()
                 assert chosen["low"] <= chosen["value"] <= chosen["high"]

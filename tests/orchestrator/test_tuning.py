@@ -69,8 +69,8 @@ def test_a_planted_optimum_is_found_and_poor_trials_are_stopped() -> None:
     assert kept.trials[0].hyperparameters == {"lambda2": 100, "moment_order": 5}
     assert {trial.state for trial in kept.trials.values()} == {"completed", "stopped"}
     best = max((t for t in kept.trials.values() if t.state == "completed"), key=lambda t: t.means[-1])
-    assert 10 < best.hyperparameters["lambda2"] < 100
-    assert 2 <= best.hyperparameters["moment_order"] <= 4
+    assert 10 < float(best.hyperparameters["lambda2"]) < 100
+    assert 2 <= float(best.hyperparameters["moment_order"]) <= 4
     first = kept.trials[0].means
     assert best.means[len(first) - 1] > first[-1]
     visited = sum(len(trial.means) for trial in kept.trials.values())
