@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,12 @@ SetName = Literal["train", "validation", "test"]
 SETS: tuple[SetName, ...] = get_args(SetName)
 
 FORMAT = 1
+Features: TypeAlias = dict[Modality, list[NDArray[np.float32] | None]]
+"""For each modality the features of some utterances, (time, features); None where an utterance lacks it."""
+
+Statistics: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Mean and standard deviation of each feature of a modality, (features,)."""
+
 HEADER = "corpus.json"
 """The file that is written last: without it there is no corpus."""
 
@@ -159,10 +165,8 @@ def compute_fingerprint(corpus: Corpus) -> str:
     return digest.hexdigest()[:32]
 
 
-def training_statistics(
-    corpus: Corpus, fold: int, modality: Modality
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each feature over all frames of a fold's training set, float32 (features,).
+def training_statistics(corpus: Corpus, fold: int, modality: Modality) -> Statistics:
+    """Mean and standard deviation of each feature over all frames of a fold's training set.
 
     The moments of utterances are merged by the formula of Chan, Golub and LeVeque (The American Statistician 37, 1983).
     A feature that varies by no more than float32 rounding gets the deviation 1.

@@ -1,4 +1,4 @@
-"""Predictions of utterances outside of the corpus, with any modalities missing, by trained runs."""
+"""Predictions for utterances outside the corpus, with any modalities missing, by trained runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,13 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from ifmmin.data.batches import Examples
+from ifmmin.data.batches import Inputs
 from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Modality
-from ifmmin.data.corpus import Corpus, Fold, Sequences
+from ifmmin.data.corpus import Features, Statistics
 from ifmmin.data.errors import UserError
-from ifmmin.data.layouts.table import Features
 from ifmmin.model.definition import Network, Shape, Weights
 from ifmmin.model.evaluation import predict
 from ifmmin.model.hyperparameters import HyperparameterValue
@@ -28,74 +26,56 @@ class TrainedRun:
     """All that the predictions of a trained run depend on, so that it needs neither corpus nor store.
 
     Attributes:
-        recipe: of `model.systems.DEFINITIONS`, with its hyperparameters.
+        definition: a name in `model.systems.DEFINITIONS`.
         dimensions: for each modality its number of features.
         lengths: for each modality the median length of the training set's utterances, in time steps.
         statistics: mean and deviation over the training set of the modalities that are standardised.
-        weights: of the one network, or of each of the recipe's conditions in that order.
+        weights: of the one network, or of each condition of the definition, in their order.
     """
 
     fold: int
     seed: int
-    recipe: str
-    parameters: Mapping[str, HyperparameterValue]
+    definition: str
+    hyperparameters: Mapping[str, HyperparameterValue]
     precision: Precision
     classes: Sequence[str]
     dimensions: Mapping[Modality, int]
     lengths: Mapping[Modality, int]
-    statistics: Mapping[Modality, tuple[NDArray[np.float32], NDArray[np.float32]]]
+    statistics: Mapping[Modality, Statistics]
     weights: Sequence[Weights]
 
     @cached_property
     def network(self) -> Network:
         """The network that the run's evaluation evaluates."""
-        definition = DEFINITIONS[self.recipe]
+        definition = DEFINITIONS[self.definition]
         shape = Shape(self.dimensions, len(self.classes))
-        return trained_network(definition, definition.make_hyperparameters(self.parameters), shape, self.weights)
+        return trained_network(definition, definition.make_hyperparameters(self.hyperparameters), shape, self.weights)
 
     def predict(self, features: Features) -> NDArray[np.float32]:
         """Class probabilities in every condition, (7, utterances, classes).
 
-        What an utterance lacks counts as zeros of the median length: a missing modality's length is all that is read.
+        A missing modality counts as zeros of the median length; networks read nothing of it but its length.
         """
-        count = len(features["a"])
-        inputs = Corpus(
-            name="inputs",
-            classes=(),
-            utterances=pa.table({"utterance": [str(row) for row in range(count)], "label": [0] * count}),
-            sequences={m: Sequences.of([self._prepare(m, part) for part in features[m]]) for m in MODALITIES},
-            folds={1: Fold(*(np.arange(end, dtype=np.int64) for end in (0, 0, count)))},
-        )
+        inputs = Inputs(features, self.dimensions, self.lengths, self.statistics)
         torch.set_num_threads(1)
         with autocast("cpu", self.precision):
-            probabilities = predict(self.network, Examples(inputs, 1, "test"), ALL_CONDITIONS)
-        found: NDArray[np.float32] = probabilities.numpy()
-        return found
-
-    def _prepare(self, modality: Modality, part: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        if part is None:
-            return np.zeros((self.lengths[modality], self.dimensions[modality]), np.float32)
-        if modality not in self.statistics:
-            return part
-        mean, deviation = self.statistics[modality]
-        prepared: NDArray[np.float32] = (part - mean) / deviation
-        return prepared
+            probabilities: NDArray[np.float32] = predict(self.network, inputs, ALL_CONDITIONS).numpy()
+        return probabilities
 
 
 def predict_utterances(
     runs: Iterable[TrainedRun], names: Sequence[str], features: Features, *, every_condition: bool = False
 ) -> pd.DataFrame:
-    """The mean of the class probabilities that runs of one system give to utterances.
+    """The mean over runs of one system of their class probabilities for utterances.
 
     Columns: utterance, condition, prediction (a class), and `p_CLASS` for each class, in float32.
 
     Args:
-        every_condition: a row for every condition that an utterance has the modalities of, instead of the one of all it
-            has.
+        every_condition: a row for every condition whose modalities an utterance has, instead of one for the condition
+            of all that it has.
 
     Raises:
-        UserError: there is no utterance or none of its modalities, or the features are not such as the runs were
-            trained on.
+        UserError: there is no utterance, one has no modality, or the features do not fit the runs.
     """
     sums: NDArray[np.float64] = np.zeros(())
     for count, run in enumerate(runs, 1):
@@ -105,28 +85,32 @@ def predict_utterances(
     probabilities = (sums / count).astype(np.float32)
     rows = []
     for index, name in enumerate(names):
-        has = tuple(features[m][index] is not None for m in MODALITIES)
-        for own, condition in zip(probabilities[:, index], ALL_CONDITIONS, strict=True):
-            possible = all(given or not needed for given, needed in zip(has, condition.mask, strict=True))
-            if condition.mask == has or (every_condition and possible):
-                rows.append((name, str(condition), run.classes[own.argmax()], *own))
+        available = {m for m in MODALITIES if features[m][index] is not None}
+        for condition, of_classes in zip(ALL_CONDITIONS, probabilities[:, index], strict=True):
+            needed = set(condition.available)
+            if needed == available or (every_condition and needed < available):
+                rows.append((name, str(condition), run.classes[of_classes.argmax()], *of_classes))
     return pd.DataFrame(rows, columns=["utterance", "condition", "prediction", *(f"p_{name}" for name in run.classes)])
 
 
 def _check(run: TrainedRun, names: Sequence[str], features: Features) -> None:
     if not names:
-        raise UserError("There is no utterance to predict.")
+        raise UserError("There are no utterances to predict; list them in utterances.csv.")
     for index, name in enumerate(names):
-        given = {modality: part for modality, parts in features.items() if (part := parts[index]) is not None}
-        if not given:
-            raise UserError(f"Utterance {name} has no modality at all.")
-        for modality, part in given.items():
+        present = {modality: part for modality, parts in features.items() if (part := parts[index]) is not None}
+        if not present:
+            raise UserError(f"Utterance {name} has no modality; give its features of at least one, or leave it out.")
+        for modality, part in present.items():
+            expected = run.dimensions[modality]
             if part.ndim != 2 or not len(part):
-                raise UserError(f"Utterance {name}: modality {modality} must be time steps of features each.")
-            if part.shape[1] != run.dimensions[modality]:
+                raise UserError(f"Utterance {name}: {modality} must be time steps of {expected} features each.")
+            if part.shape[1] != expected:
                 raise UserError(
                     f"Utterance {name}: modality {modality} has {part.shape[1]} features; the trained runs expect "
-                    f"{run.dimensions[modality]}."
+                    f"{expected}."
                 )
             if not np.isfinite(part).all():
-                raise UserError(f"Utterance {name}: modality {modality} has features that are not numbers.")
+                raise UserError(
+                    f"Utterance {name}: modality {modality} has NaN or infinite features; fix them, or leave the "
+                    "modality out."
+                )

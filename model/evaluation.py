@@ -1,11 +1,11 @@
-"""What a trained network predicts for a set of utterances in each condition."""
+"""Predictions of a trained network for utterances in each condition."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ifmmin.data.batches import Examples
+from ifmmin.data.batches import Examples, Inputs
 from ifmmin.data.conditions import Condition
 from ifmmin.model.definition import Network
 
@@ -16,7 +16,7 @@ EVALUATION_VERSION = 2
 
 
 @torch.no_grad()
-def predict(network: Network, examples: Examples, conditions: Sequence[Condition]) -> Tensor:
-    """Class probabilities, float32 (conditions, utterances, classes), for all utterances of a set."""
-    logits = [network.logits(batch, conditions) for batch in examples.batches(EVALUATION_BATCH)]
+def predict(network: Network, utterances: Examples | Inputs, conditions: Sequence[Condition]) -> Tensor:
+    """Class probabilities of utterances, float32 (conditions, utterances, classes)."""
+    logits = [network.logits(batch, conditions) for batch in utterances.batches(EVALUATION_BATCH)]
     return torch.cat(logits, 1).float().softmax(-1)

@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 
 from ifmmin.data.audit import Finding, audit
 from ifmmin.data.conditions import MODALITIES, Modality
-from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences
+from ifmmin.data.corpus import SETS, Corpus, Features, Fold, Sequences
 from ifmmin.data.errors import CorpusError
 from ifmmin.data.layouts.arrays import read_array
 from ifmmin.data.splits import split
-
-Features = dict[Modality, list[NDArray[np.float32] | None]]
 
 
 def import_table(root: Path, name: str, *, split_by: str | None = None, seed: int = 0) -> tuple[Corpus, list[Finding]]:

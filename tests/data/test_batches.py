@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifmmin.data.batches import Examples, availability
-from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.batches import Examples, Inputs, availability
+from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Modality
 from ifmmin.data.corpus import training_statistics
 from tests.small import make_corpus
 
@@ -38,6 +38,38 @@ def test_batches_visit_every_utterance_once_in_order() -> None:
 def test_sets_of_a_fold_share_the_features_of_the_corpus() -> None:
     examples = Examples(CORPUS, 1, "train")
     assert np.shares_memory(examples._sources["v"].values.numpy(), CORPUS.sequences["v"].values)
+
+
+def inputs_of(rows: np.ndarray, missing: tuple[int, str] | None = None) -> Inputs:
+    """Utterances of the corpus as inputs, one of them without a modality, (place, modality)."""
+    features = {
+        m: [None if (place, m) == missing else CORPUS.sequences[m][row] for place, row in enumerate(rows)]
+        for m in MODALITIES
+    }
+    return Inputs(features, CORPUS.dimensions, {"a": 7, "v": 5, "t": 3}, {"a": training_statistics(CORPUS, 1, "a")})
+
+
+def test_inputs_make_the_batches_of_examples_without_labels() -> None:
+    examples = Examples(CORPUS, 1, "test")
+    inputs = inputs_of(CORPUS.folds[1].test)
+    for batch, expected in zip(inputs.batches(6), examples.batches(6), strict=True):
+        assert torch.equal(batch.rows, expected.rows)
+        assert len(batch.labels) == 0
+        for modality in MODALITIES:
+            assert torch.equal(batch.features[modality], expected.features[modality])
+            assert torch.equal(batch.lengths[modality], expected.lengths[modality])
+
+
+@pytest.mark.parametrize(("modality", "length"), [("a", 7), ("v", 5), ("t", 3)])
+def test_a_modality_that_an_input_lacks_is_zeros_of_a_length(modality: Modality, length: int) -> None:
+    rows = CORPUS.folds[1].test
+    (whole,), (lacking,) = inputs_of(rows).batches(16), inputs_of(rows, (2, modality)).batches(16)
+    assert lacking.lengths[modality][2] == length
+    assert not lacking.features[modality][2].any()
+    for other in MODALITIES:
+        kept = [row for row in range(len(rows)) if (row, other) != (2, modality)]
+        steps = min(whole.features[other].shape[1], lacking.features[other].shape[1])
+        assert torch.equal(lacking.features[other][kept, :steps], whole.features[other][kept, :steps])
 
 
 def test_masks_say_which_modalities_are_available() -> None:

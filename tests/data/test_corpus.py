@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifmmin.data.catalogue import find_corpus, folder_for
+from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import (
     Corpus,
     Fold,
@@ -32,7 +33,7 @@ def corpora(draw: st.DrawFn) -> Corpus:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count, classes = draw(st.integers(1, 12)), draw(st.integers(1, 5))
     sequences = {}
-    for modality in "avt":
+    for modality in MODALITIES:
         dimension = draw(st.integers(1, 6))
         sequences[modality] = Sequences.of(
             [rng.normal(size=(length, dimension)).astype(np.float32) for length in rng.integers(0, 7, count)]
@@ -44,7 +45,7 @@ def corpora(draw: st.DrawFn) -> Corpus:
     if draw(st.booleans()):
         columns["speaker"] = [f"s{i % 3}" for i in range(count)]
     folds = {n + 1: Fold(*np.array_split(rng.permutation(count), 3)) for n in range(draw(st.integers(1, 3)))}
-    standardised = ("a",) if draw(st.booleans()) else ()
+    standardised: tuple[Modality, ...] = ("a",) if draw(st.booleans()) else ()
     return Corpus("any", tuple(map(str, range(classes))), pa.table(columns), sequences, folds, standardised)
 
 
@@ -69,7 +70,7 @@ def test_a_corpus_that_is_written_is_read_again(
 
 
 def test_opening_a_corpus_copies_no_features(tmp_path: Path) -> None:
-    sequences = {m: Sequences(np.ones((100_000, 8), np.float32), np.arange(0, 100_001, 2_500)) for m in "avt"}
+    sequences = {m: Sequences(np.ones((100_000, 8), np.float32), np.arange(0, 100_001, 2_500)) for m in MODALITIES}
     write_corpus(replace(make_corpus(40), sequences=sequences), tmp_path / "large")
     before = pa.total_allocated_bytes()
     corpus = open_corpus(tmp_path / "large")

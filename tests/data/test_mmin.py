@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ from ifmmin.data.catalogue import find_corpus
 from ifmmin.data.corpus import training_statistics
 from ifmmin.data.errors import UserError
 from ifmmin.data.layouts.mmin import import_mmin
-from ifmmin.orchestrator.commands.data import data_app
+from ifmmin.orchestrator.commands.data import app as data_app
 from tests.data.layout import change_array, change_sequence, names_of, write_layout, write_set
 
 DIGITS = Path(__file__).parents[3] / "shared" / "corpora" / "digits-mmin"
@@ -26,7 +27,7 @@ def root(tmp_path: Path) -> Path:
     return write_layout(tmp_path / "layout")
 
 
-def checks(root: Path, **options: object) -> dict[str, str]:
+def checks(root: Path, **options: Any) -> dict[str, str]:
     """What the audit says, by severity and check."""
     return {f"{f.severity} {f.check}": f.message for f in import_mmin(root, "small", **options)[1]}
 
@@ -186,6 +187,11 @@ def one_class(root: Path) -> None:
         change_array(file, lambda x: np.tile([1, 0], (len(x), 1)))
 
 
+def no_folds(root: Path) -> None:
+    for folder in (root / "target").iterdir():
+        shutil.rmtree(folder)
+
+
 def other_label(root: Path) -> None:
     write_set(root, 3, "tst", names_of("Ses03F"), [1] * 8)
 
@@ -209,7 +215,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "infinite features": (sequence(np.full((2, 4), np.inf)), "NaN or infinite"),
     "features too large for float32": (sequence(np.full((2, 4), 1e300)), "NaN or infinite"),
     "a fold missing": (lambda root: shutil.rmtree(root / "target/2"), "target/2"),
-    "no folds": (lambda root: [shutil.rmtree(f) for f in (root / "target").iterdir()], "target/1"),
+    "no folds": (no_folds, "target/1"),
     "labels missing": (lambda root: (root / "target/1/trn_label.npy").unlink(), "trn_label.npy"),
     "labels truncated": (truncated("target/1/trn_label.npy"), "trn_label.npy"),
     "names pickled": (pickled, "val_int2name.npy"),

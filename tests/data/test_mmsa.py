@@ -53,9 +53,8 @@ def test_what_is_in_the_file_is_in_the_corpus(tmp_path: Path, protocol: int) -> 
     test = content["test"]
     for row, index in enumerate(corpus.folds[1].test):
         assert corpus.names[index] == test["id"][row]
-        for modality, key in (("a", "audio"), ("v", "vision")):
-            expected = test[key][row][: test[f"{key}_lengths"][row]]
-            assert np.array_equal(corpus.sequences[modality][index], expected)
+        for sequences, key in ((corpus.sequences["a"], "audio"), (corpus.sequences["v"], "vision")):
+            assert np.array_equal(sequences[index], test[key][row][: test[f"{key}_lengths"][row]])
         assert np.array_equal(corpus.sequences["t"][index], test["text"][row][: int(test["text_bert"][row, 1].sum())])
 
 
