@@ -23,7 +23,6 @@ import ifmmin
 from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.errors import UserError
 from ifmmin.model.ensemble import TrainedRun, predict_utterances
-from ifmmin.model.source import reached_modules, source_file
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -167,6 +166,8 @@ def _example(run: TrainedRun) -> pd.DataFrame:
 
 def _copy_code(folder: Path) -> None:
     """The modules that a served model needs, all below `ifmmin`; what else their packages import stays behind."""
+    from ifmmin.model.source import reached_modules, source_file
+
     root = Path(ifmmin.__path__[0]).parent
     for module in (__name__, *reached_modules([TrainedRun.__module__])):
         file = source_file(module)

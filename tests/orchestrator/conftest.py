@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from ifmmin.data.catalogue import folder_for
 from ifmmin.data.corpus import Corpus, Fold, write_corpus
+from ifmmin.model.systems import DEFINITIONS, SYSTEMS, register
 from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.stages import execute
 from ifmmin.orchestrator.experiment import Experiment
@@ -17,6 +18,7 @@ from ifmmin.orchestrator.planning.configuration import Compute, load_configurati
 from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from ifmmin.orchestrator.store import Store
 from tests.data.test_table import write_tables
+from tests.model.newcomers import NEWCOMERS
 from tests.small import make_corpus
 
 CLASSES = ["class 0", "class 1", "class 2"]
@@ -65,6 +67,18 @@ def trained(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFa
     translated = replace(finished_experiment, configuration=configuration, plan=plan, store=store)
     translated.record()
     return replace(finished_experiment, store=store)
+
+
+@pytest.fixture
+def newcomers() -> Iterator[None]:
+    """The systems of `tests.model.newcomers` are registered."""
+    before = dict(SYSTEMS), dict(DEFINITIONS)
+    for system in NEWCOMERS.values():
+        register(system)
+    yield
+    for registry, content in zip((SYSTEMS, DEFINITIONS), before, strict=True):
+        registry.clear()
+        registry.update(content)  # type: ignore[arg-type]
 
 
 def inputs_of(corpus: Corpus, fold: int, root: Path) -> Path:

@@ -1,14 +1,11 @@
 """Systems that are not the package's are planned, trained and evaluated as those that are."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ifmmin.data.conditions import ALL_CONDITIONS
-from ifmmin.model.systems import DEFINITIONS, SYSTEMS, register
-from ifmmin.orchestrator.planning.catalogue import catalogue
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, PlanError, make_plan
 from ifmmin.orchestrator.store import Store
@@ -19,17 +16,7 @@ from tests.small import make_corpus
 CORPUS = make_corpus()
 
 
-@pytest.fixture(autouse=True)
-def registered() -> Iterator[None]:
-    systems, definitions = dict(SYSTEMS), dict(DEFINITIONS)
-    for system in NEWCOMERS.values():
-        register(system)
-    catalogue.cache_clear()
-    yield
-    for registry, before in ((SYSTEMS, systems), (DEFINITIONS, definitions)):
-        registry.clear()
-        registry.update(before)  # type: ignore[arg-type]
-    catalogue.cache_clear()
+pytestmark = pytest.mark.usefixtures("newcomers")
 
 
 def plan_of(system: str, **hyperparameters: int | str | bool) -> Plan:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.errors import UserError
+from ifmmin.model.definition import Embedding
 from ifmmin.model.protocols import PROTOCOLS
+from ifmmin.model.systems import register
 from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
 from ifmmin.orchestrator.analysis.results import load_results
 from ifmmin.orchestrator.analysis.robustness import areas
@@ -18,6 +21,7 @@ from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import make_plan, protocol_plan
 from ifmmin.orchestrator.reporting.report import Report, make_report, report_files, report_of
 from ifmmin.orchestrator.store import Store
+from tests.model.newcomers import EXPERTS
 from tests.orchestrator.conftest import run_in_this_process
 
 
@@ -221,3 +225,28 @@ def test_protocols_that_are_complete_are_in_the_report_and_agree_with_the_table(
     assert report_of(report, "fusion").analysis.curves is not None
     with pytest.raises(UserError, match="no protocol 'random-modalities'"):
         protocol_plan(compared.plan, before.results.runs, ["random-modalities"])
+
+
+@pytest.mark.usefixtures("newcomers")
+def test_a_system_with_a_pretraining_for_each_condition_has_a_report_with_its_losses_and_features(
+    finished_experiment: Experiment, tmp_path: Path
+) -> None:
+    logits = Embedding(
+        "Gated logits", "logits", lambda networks, batch: networks["train"].logits(batch, ALL_CONDITIONS)
+    )
+    register(replace(EXPERTS, name="gated", featured_loss="error", embedding=logits))
+    changes = {"systems": ["gated"], "hyperparameters": {"epochs": 1, "batch_size": 8}, "folds": "1"}
+    configuration = load_configuration("demo", changes)
+    plan = make_plan(configuration, finished_experiment.corpus)
+    experiment = replace(finished_experiment, configuration=configuration, plan=plan, store=Store(tmp_path))
+    run_in_this_process(plan, experiment.corpus, experiment.store)
+    report = make_report(analysis_of(experiment))
+    assert [drawing.name for drawing in report.drawings[2:]] == ["error_curve", "gated_logits"]
+    losses = report.of_systems["gated"][-1].figure
+    assert [panel.get_title() for panel in losses.axes] == [
+        "gated: expert-a",
+        "gated: expert-v",
+        "gated: expert-t",
+        "gated: train",
+    ]
+    assert "figures/gated_logits.png" in report_files(report)

@@ -1,6 +1,9 @@
 """The model in MLflow against `predict` and the stored predictions."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import infer_and_parse_data, predictions_to_json
 from mlflow.tracking import MlflowClient
 
+import ifmmin
 from ifmmin.data.layouts.table import read_features, read_utterances
 from ifmmin.model.ensemble import predict_utterances
 from ifmmin.orchestrator.analysis.trained_runs import trained_runs
@@ -105,3 +109,43 @@ def test_networks_of_each_condition_survive_being_written(trained: Experiment, t
         assert all(np.array_equal(own[name], other[name]) for name in own)
     scalars = ("fold", "seed", "definition", "hyperparameters", "precision", "dimensions", "lengths")
     assert [getattr(read, name) for name in scalars] == [getattr(run, name) for name in scalars]
+
+
+ANOTHER_PROJECT = """
+import sys
+import data, model
+import mlflow.pyfunc, pandas
+
+served = mlflow.pyfunc.load_model(sys.argv[1])
+answer = served.predict(pandas.DataFrame({"utterance": ["x"], "t": [[[1.0] * 5]]}))
+import ifmmin
+assert data.MINE and model.MINE
+assert not {"ray", "matplotlib", "sklearn"} & set(sys.modules)
+print(ifmmin.__file__, *answer["condition"])
+"""
+
+
+@pytest.mark.usefixtures("served")
+def test_a_served_model_runs_its_own_code_beside_another_projects_data_and_model(
+    client: MlflowClient, tmp_path: Path
+) -> None:
+    experiment = client.get_experiment_by_name("served")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    (output,) = run.outputs.model_outputs
+    (tmp_path / "data").mkdir()
+    for file in ("data/__init__.py", "model.py"):
+        (tmp_path / file).write_text("MINE = True")
+    script = tmp_path / "serve.py"
+    script.write_text(ANOTHER_PROJECT)
+    process = subprocess.run(
+        [sys.executable, script, f"models:/{output.model_id}"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    package, condition = process.stdout.split()
+    assert not Path(package).is_relative_to(Path(ifmmin.__file__).parent)
+    assert condition == "t"

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
 from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
 from ifmmin.orchestrator.analysis.results import load_results
+from ifmmin.orchestrator.execution.events import Finished, Started, Tick
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Run, make_plan
@@ -49,6 +50,10 @@ def analysis_of(experiment: Experiment) -> Analysis:
 def finish(experiment: Experiment) -> None:
     """What a run does in the end, on a fresh tracker."""
     Tracker(experiment).finish(make_report(analysis_of(experiment)))
+
+
+def finished(experiment: Experiment, key: str) -> Finished:
+    return Finished(experiment.plan.stages[key], 1.0)
 
 
 def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowRun]]:
@@ -234,3 +239,60 @@ def test_a_database_that_cannot_be_written_is_told_in_one_sentence(
     (tmp_path / "missing").write_text("a file where a folder should be")
     with pytest.raises(TrackingError, match=r"mlflow\.db cannot be reached or written .* the same command"):
         finish(finished_experiment)
+
+
+def test_a_tracker_records_a_run_when_its_evaluation_has_finished(
+    client: MlflowClient, finished_experiment: Experiment
+) -> None:
+    experiment = with_changes(finished_experiment, name="events")
+    tracker, (run, *_) = Tracker(experiment), experiment.plan.runs
+    for event in (Tick(), Started(experiment.plan.stages[run.evaluation]), finished(experiment, run.stages["train"])):
+        tracker.take(event)
+    with pytest.raises(TrackingError, match="no experiment 'events'"):
+        compared_runs("events")
+    tracker.take(finished(experiment, run.evaluation))
+    _, children = tree(client, "events")
+    assert [child.data.tags["ifmmin.evaluation"] for child in children] == [run.evaluation]
+
+
+def test_a_tracker_lets_computing_go_on_when_mlflow_does_not_answer(
+    finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    tracker = Tracker(finished_experiment)
+    for run in finished_experiment.plan.runs:
+        tracker.take(finished(finished_experiment, run.evaluation))
+
+
+def test_mlflow_is_current_once_all_is_written_and_no_longer_when_a_run_was_added(
+    client: MlflowClient, finished_experiment: Experiment
+) -> None:
+    experiment = with_changes(finished_experiment, name="current")
+    analysis, tracker = analysis_of(experiment), Tracker(experiment)
+    assert not tracker.is_current(analysis)
+    tracker.record_run(experiment.plan.runs[0])
+    assert not tracker.is_current(analysis)
+    finish(experiment)
+    assert Tracker(experiment).is_current(analysis)
+    _, children = tree(client, "current")
+    client.delete_run(children[0].info.run_id)
+    assert not Tracker(experiment).is_current(analysis)
+
+
+@pytest.mark.usefixtures("newcomers")
+def test_words_booleans_and_pretrainings_of_any_name_are_tracked_and_reported(
+    client: MlflowClient, finished_experiment: Experiment, tmp_path: Path
+) -> None:
+    hyperparameters = {"epochs": 1, "batch_size": 8, "words.activation": "tanh", "wide": True}
+    changes = {"name": "newcomers", "systems": ["experts", "words"], "hyperparameters": hyperparameters, "folds": "1"}
+    experiment = replace(with_changes(finished_experiment, **changes), store=Store(tmp_path / "store"))
+    run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
+    finish(experiment)
+    _, parents = compared_runs("newcomers")
+    experts, words = (client.get_run(parent) for parent in parents)
+    assert (words.data.params["activation"], words.data.params["wide"]) == ("tanh", "true")
+    assert words.info.run_name == "words epochs=1 batch_size=8 activation=tanh wide=true"
+    stages = {name.split("/")[0] for name in experts.data.metrics if not name.startswith("test/")}
+    assert stages == {"train"}
+    (child,) = client.search_runs([experts.info.experiment_id], f"tags.`{PARENT}` = '{experts.info.run_id}'")
+    assert {"expert-a/loss/error", "expert-t/loss/error", "train/loss/error"} <= set(child.data.metrics)
