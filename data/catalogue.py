@@ -1,9 +1,11 @@
 """Corpora by name: those shipped with the program, and those imported into a store."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from ifmmin.data.corpus import HEADER, Corpus, open_corpus
+from ifmmin.data.audit import Finding
+from ifmmin.data.corpus import HEADER, Corpus, open_corpus, write_corpus
 from ifmmin.data.errors import CorpusError, nearest
 from ifmmin.data.folder import Folder, Location
 
@@ -12,15 +14,15 @@ FOLDER = "corpora"
 
 
 def corpus_names(storage: Location) -> list[str]:
-    """Every corpus that can be named, the shipped ones first."""
+    """The names of all corpora, the shipped ones first."""
     return [*_corpora(Folder(SHIPPED)), *_corpora(Folder(storage, FOLDER))]
 
 
 def find_corpus(name: str, storage: Location) -> Corpus:
-    """Open the corpus of that name.
+    """Open a corpus by name.
 
     Raises:
-        CorpusError: there is none, or it is damaged.
+        CorpusError: there is no such corpus, or it is damaged.
     """
     for parent in (Folder(SHIPPED), Folder(storage, FOLDER)):
         if _is_name(name) and parent.present([f"{name}/{HEADER}"]):
@@ -29,16 +31,34 @@ def find_corpus(name: str, storage: Location) -> Corpus:
 
 
 def folder_for(name: str, storage: Location) -> Folder:
-    """Where a new corpus of that name goes.
+    """The folder for a new corpus of that name.
 
     Raises:
-        CorpusError: it is no name, or it is taken.
+        CorpusError: the name is not valid, or is taken.
     """
     if not _is_name(name):
-        raise CorpusError(f"'{name}' is no name for a corpus; use letters, digits, '.', '-' and '_'.")
+        raise CorpusError(f"'{name}' is not a valid name for a corpus; use letters, digits, '.', '-' and '_'.")
     if name in corpus_names(storage):
-        raise CorpusError(f"There is a corpus '{name}' already; choose another --name.")
+        raise CorpusError(f"A corpus '{name}' exists already; choose another --name.")
     return Folder(storage, FOLDER, name)
+
+
+def keep_corpus(corpus: Corpus, findings: Sequence[Finding], storage: Location) -> Corpus:
+    """Write a corpus that was read from a layout into the store, and return it as it is there.
+
+    Args:
+        findings: of its audit.
+
+    Raises:
+        CorpusError: the audit has found an error, the name is taken, or the store cannot be written.
+    """
+    errors = [finding.message for finding in findings if finding.severity == "error"]
+    if errors:
+        others = f" (the first of {len(errors)} errors)" if len(errors) > 1 else ""
+        raise CorpusError(
+            f"Corpus '{corpus.name}' was not imported: {errors[0]}{others}; correct the files and import them again."
+        )
+    return write_corpus(corpus, folder_for(corpus.name, storage))
 
 
 def _is_name(name: str) -> bool:

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import ifmmin
-
+_ROOT = Path(__file__).parents[1]
 PACKAGES = ("ifmmin.model", "ifmmin.data")
 _IGNORED = {"ctx", "kind", "type_comment", "type_params"}
 
@@ -58,7 +57,7 @@ def source_file(module: str) -> Path:
     """The file of a module, by its dotted name."""
     if not module.startswith("ifmmin."):  # a system from elsewhere, which has been imported
         return Path(str(sys.modules[module].__file__))
-    path = Path(ifmmin.__path__[0]).joinpath(*module.split(".")[1:])
+    path = _ROOT.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 

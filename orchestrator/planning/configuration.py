@@ -159,19 +159,23 @@ class Configuration(_Frozen):
         return _with_todays_words(values) if isinstance(values, dict) else values
 
 
-def load_configuration(source: str, overrides: Mapping[str, Any]) -> Configuration:
+def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, Any]) -> Configuration:
     """The configuration of this shipped name or file, with values put over it.
 
     Args:
-        source: `demo`, `paper`, or the path of a YAML file.
+        source: `demo`, `paper`, the path of a YAML file, or what such a file holds.
         overrides: top-level keys; `hyperparameters` and `compute` are merged key by key, the others replaced.
 
     Raises:
         ConfigurationError: the file is missing or no YAML, or a key or value is not understood.
     """
-    values, overrides = _with_todays_words(_read(source)), _with_todays_words(overrides)
+    if isinstance(source, Mapping):
+        values, source = {"name": "experiment", **source}, "configuration"
+    else:
+        values = _read(source)
+    values, overrides = _with_todays_words(values), _with_todays_words(overrides)
     for key, value in overrides.items():
-        merged = {**values.get(key, {}), **value} if isinstance(value, Mapping) else value
+        merged = {**(values.get(key) or {}), **value} if isinstance(value, Mapping) else value
         values[key] = merged
     try:
         return Configuration.model_validate(values)

@@ -40,6 +40,9 @@ class Drawing:
         self.figure.supxlabel("")
         return files
 
+    def _repr_png_(self) -> bytes:
+        return self.image
+
     def _saved(self, kind: str) -> bytes:
         stream = io.BytesIO()
         # Without a date in it, the same figure is the same file.

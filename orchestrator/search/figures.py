@@ -34,10 +34,8 @@ def search_files(record: SearchRecord) -> dict[str, bytes]:
     stream = io.BytesIO()
     trials_table(record).to_parquet(stream)
     files = {"trials.parquet": stream.getvalue()}
-    visited = [trial for trial in record.trials if trial.means]
-    if visited:
-        for drawing in (response(record, visited), parallel_coordinates(record, visited)):
-            files |= drawing.files
+    for drawing in draw_search(record):
+        files |= drawing.files
     if record.best:
         content = {
             "name": f"{record.configuration.name}-best",
@@ -48,6 +46,12 @@ def search_files(record: SearchRecord) -> dict[str, bytes]:
         }
         files["best.yaml"] = yaml.safe_dump(content, sort_keys=False).encode()
     return files
+
+
+def draw_search(record: SearchRecord) -> list[Drawing]:
+    """The figures of a search; none before a trial has visited a fold."""
+    visited = [trial for trial in record.trials if trial.means]
+    return [response(record, visited), parallel_coordinates(record, visited)] if visited else []
 
 
 def trials_table(record: SearchRecord) -> pd.DataFrame:

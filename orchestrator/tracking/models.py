@@ -19,7 +19,6 @@ import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-import ifmmin
 from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.errors import UserError
 from ifmmin.model.ensemble import TrainedRun, predict_utterances
@@ -168,7 +167,7 @@ def _copy_code(folder: Path) -> None:
     """The modules that a served model needs, all below `ifmmin`; what else their packages import stays behind."""
     from ifmmin.model.source import reached_modules, source_file
 
-    root = Path(ifmmin.__path__[0]).parent
+    root = Path(__file__).parents[3]
     for module in (__name__, *reached_modules([TrainedRun.__module__])):
         file = source_file(module)
         copy = folder / file.relative_to(root)
