@@ -72,13 +72,14 @@ def trained(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def newcomers() -> Iterator[None]:
     """The systems of `tests.model.newcomers` are registered."""
-    before = dict(SYSTEMS), dict(DEFINITIONS)
+    systems, definitions = set(SYSTEMS), set(DEFINITIONS)
     for system in NEWCOMERS.values():
         register(system)
     yield
-    for registry, content in zip((SYSTEMS, DEFINITIONS), before, strict=True):
-        registry.clear()
-        registry.update(content)  # type: ignore[arg-type]
+    for name in SYSTEMS.keys() - systems:
+        del SYSTEMS[name]
+    for name in DEFINITIONS.keys() - definitions:
+        del DEFINITIONS[name]
 
 
 def inputs_of(corpus: Corpus, fold: int, root: Path) -> Path:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from ifmmin.data.conditions import ALL_CONDITIONS
@@ -55,7 +56,7 @@ def test_loss_curves_show_the_unweighted_terms_that_a_stage_has() -> None:
 def test_the_invariance_curve_is_the_mean_over_runs() -> None:
     (panel,) = drawn(invariance_curve(history())).axes
     (line,) = panel.get_lines()
-    np.testing.assert_allclose(line.get_xydata(), [[1, 2.5], [2, 3.5]])
+    np.testing.assert_allclose(np.asarray(line.get_xydata(), np.float64), np.array([[1, 2.5], [2, 3.5]]))
     assert "2 runs" in invariance_curve(history()).caption
     assert len(panel.collections) == 1
 
@@ -104,7 +105,12 @@ def scores(wa: dict[str, dict[str, float]]) -> pd.DataFrame:
 
 def points(panel: Axes) -> list[list[float]]:
     """The values of each system, in the order of its columns."""
-    return [np.asarray(container.lines[0].get_ydata(), float).round(6).tolist() for container in panel.containers]
+    lines = [container.lines[0] for container in containers(panel)]
+    return [np.asarray(line.get_ydata(), np.float64).round(6).tolist() for line in lines]
+
+
+def containers(panel: Axes) -> list[ErrorbarContainer]:
+    return [container for container in panel.containers if isinstance(container, ErrorbarContainer)]
 
 
 def test_scores_by_condition_have_a_point_with_an_interval_for_each_system_and_column() -> None:
@@ -114,7 +120,7 @@ def test_scores_by_condition_have_a_point_with_an_interval_for_each_system_and_c
     assert points(wa) == [8 * [80], 8 * [60]]
     assert points(ua) == [8 * [40], 8 * [30]]
     assert [tick.get_text() for tick in ua.get_xticklabels()] == list(COLUMNS)
-    interval = wa.containers[0].lines[2][0].get_segments()[0][:, 1]
+    interval = containers(wa)[0].lines[2][0].get_segments()[0][:, 1]
     expected = corrected_t([0.81, 0.79], 0.1)
     assert interval == pytest.approx([100 * expected.low, 100 * expected.high])
 

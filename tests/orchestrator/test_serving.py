@@ -132,6 +132,7 @@ def test_a_served_model_runs_its_own_code_beside_another_projects_data_and_model
     experiment = client.get_experiment_by_name("served")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
+    assert run.outputs is not None
     (output,) = run.outputs.model_outputs
     (tmp_path / "data").mkdir()
     for file in ("data/__init__.py", "model.py"):

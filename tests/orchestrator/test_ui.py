@@ -9,22 +9,23 @@ from pathlib import Path
 import pytest
 
 from ifmmin.orchestrator.commands import ui
+from ifmmin.orchestrator.tracking import pages
 from ifmmin.orchestrator.tracking.client import TrackingError
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Pages opened in the browser; MLflow is a server elsewhere, so that none is started here."""
-    pages: list[str] = []
-    monkeypatch.setattr("webbrowser.open", pages.append)
+    urls: list[str] = []
+    monkeypatch.setattr("webbrowser.open", urls.append)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.invalid:5000/")
     monkeypatch.setenv("DISPLAY", ":0")
-    return pages
+    return urls
 
 
-def test_several_systems_or_settings_are_compared(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ui, "compared_runs", lambda _: ("7", ["first", "second"]))
-    ui.open_ui("paper", 5000, browser=True)
+def test_several_systems_are_compared(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "compared_runs", lambda _: ("7", ["first", "second"]))
+    ui.command("paper", 5000, browser=True)
     (page,) = opened
     assert urllib.parse.unquote(page).startswith(
         'http://mlflow.invalid:5000/#/compare-runs?runs=["first", "second"]&experiments=["7"]&'
@@ -32,15 +33,15 @@ def test_several_systems_or_settings_are_compared(opened: list[str], monkeypatch
 
 
 def test_a_single_system_is_shown_by_itself(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ui, "compared_runs", lambda _: ("7", ["only"]))
-    ui.open_ui("paper", 5000, browser=True)
+    monkeypatch.setattr(pages, "compared_runs", lambda _: ("7", ["only"]))
+    ui.command("paper", 5000, browser=True)
     assert opened[0].startswith("http://mlflow.invalid:5000/#/experiments/7/runs/only?")
 
 
 def test_the_address_is_printed_and_no_browser_opened_where_none_is_wanted(
     opened: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ui.open_ui(None, 5000, browser=False)
+    ui.command(None, 5000, browser=False)
     assert not opened
     assert capsys.readouterr().out.startswith("http://mlflow.invalid:5000/#/experiments?")
 
@@ -49,7 +50,7 @@ def test_no_browser_is_opened_without_a_display(opened: list[str], monkeypatch: 
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    ui.open_ui(None, 5000, browser=True)
+    ui.command(None, 5000, browser=True)
     assert not opened
 
 
@@ -64,17 +65,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_port_in_use_is_told_before_anything_is_started() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ui.PagesError, match=f"Port {port} cannot be used .*; choose another with --port"):
-            ui.open_ui(None, port, browser=False)
-    with pytest.raises(ui.PagesError, match="There is no port 70000"):
-        ui.open_ui(None, 70000, browser=False)
+        with pytest.raises(pages.PagesError, match=f"Port {port} cannot be used .*; choose another with --port"):
+            ui.command(None, port, browser=False)
+    with pytest.raises(pages.PagesError, match="There is no port 70000"):
+        ui.command(None, 70000, browser=False)
 
 
 @pytest.mark.slow
 def test_pages_are_served_until_interrupted(here: Path) -> None:
     """Slow: MLflow makes its database and starts its server."""
     with pytest.raises(TrackingError, match="no experiment 'demo'; run one first"):
-        ui.open_ui("demo", free_port(), browser=False)
+        ui.command("demo", free_port(), browser=False)
     port = free_port()
     command = [sys.executable, "-m", "ifmmin", "ui", "--port", str(port), "--no-browser"]
     process = subprocess.Popen(command, cwd=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
