@@ -1,4 +1,4 @@
-"""The audit of a corpus: what could make its results wrong, or not comparable with others'."""
+"""The audit of a corpus: what could make its results wrong, or not comparable with published ones."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,19 +13,19 @@ from ifmmin.data.conditions import MODALITIES
 from ifmmin.data.corpus import SETS, Corpus, Sequences
 
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
-"""Utterances of each class among the 5,531 of the four-class protocol; excited counts as happy."""
+"""Class counts of the four-class protocol with its 5,531 utterances; excited counts as happy."""
 
 Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing the audit has to say.
+    """One result of the audit.
 
     Attributes:
         severity: an error stops an import, a warning does not, a note is for information.
-        check: what was looked at, in a word or two.
-        message: what was found, and what to do.
+        check: the subject, in a word or two.
+        message: the problem, in a clause without a full stop.
     """
 
     severity: Severity
@@ -34,17 +34,17 @@ class Finding:
 
 
 def audit(corpus: Corpus) -> list[Finding]:
-    """All findings on a corpus, errors first; an empty list means that nothing was found."""
+    """All findings on a corpus, errors first."""
     return by_severity([*_classes(corpus), *_sequences(corpus), *_overlaps(corpus), *_tested(corpus)])
 
 
 def by_severity(findings: list[Finding]) -> list[Finding]:
-    """Errors first, notes last."""
+    """Sort findings: errors first, notes last."""
     return sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity))
 
 
 def repeated_folds(corpus: Corpus) -> list[tuple[int, int]]:
-    """Pairs of fold numbers of which the second has the very sets of the first, as fold 8 of the released IEMOCAP."""
+    """Pairs of fold numbers with identical sets, such as fold 8 of the released IEMOCAP features and an earlier one."""
     return [
         (first, second)
         for first, second in combinations(sorted(corpus.folds), 2)
@@ -53,7 +53,7 @@ def repeated_folds(corpus: Corpus) -> list[tuple[int, int]]:
 
 
 def is_iemocap(names: Iterable[str]) -> bool:
-    """Whether utterances are named as IEMOCAP names them: Ses01F_impro01_F000."""
+    """Whether all names have the form of IEMOCAP's: Ses01F_impro01_F000."""
     return all(name.startswith("Ses0") and "_" in name for name in names)
 
 
@@ -62,15 +62,15 @@ def _classes(corpus: Corpus) -> list[Finding]:
     counts = np.bincount(corpus.labels, minlength=len(corpus.classes))
     shown = ", ".join(f"{name} {count:,}" for name, count in zip(corpus.classes, counts.tolist(), strict=True))
     if (counts > 0).sum() < 2:
-        findings.append(Finding("error", "classes", f"there is nothing to tell apart: {shown}"))
+        findings.append(Finding("error", "classes", f"only one class has utterances: {shown}"))
     elif (counts == 0).any():
-        findings.append(Finding("warning", "classes", f"a class has no utterance: {shown}"))
+        findings.append(Finding("warning", "classes", f"a class has no utterances: {shown}"))
     if is_iemocap(corpus.names) and len(corpus.classes) == len(IEMOCAP_COUNTS):
         known = {name: IEMOCAP_COUNTS.get(name) for name in corpus.classes}
         if list(known.values()) != counts.tolist():
             expected = ", ".join(f"{name} {count:,}" for name, count in IEMOCAP_COUNTS.items())
             same = sorted(IEMOCAP_COUNTS.values()) == sorted(counts.tolist())
-            advice = "so --classes names them in a wrong order" if same else "so this is not the usual selection"
+            advice = "so --classes is in the wrong order" if same else "so this is not the usual selection"
             findings.append(
                 Finding("error" if same else "warning", "classes", f"IEMOCAP has {expected}; here {shown}, {advice}")
             )
@@ -91,13 +91,13 @@ def _sequences(corpus: Corpus) -> list[Finding]:
         broken = _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
         zero = (lengths > 0) & ~_any_frame(sequences, sequences.values.any(1))
         for severity, check, rows, what in (
-            ("error", "not a number", broken, "have NaN or infinite features; mend or leave them out"),
-            ("error", "no frames", lengths == 0, "have no frames; leave them out"),
-            ("warning", "all zero", zero, "are zero throughout" + (" (no face found)" if modality == "v" else "")),
+            ("error", "not a number", broken, "have NaN or infinite features"),
+            ("error", "no frames", lengths == 0, "have no frames"),
+            ("warning", "all zero", zero, "are zero throughout" + (" (no face detected)" if modality == "v" else "")),
         ):
             if rows.any():
                 first = corpus.names[int(rows.argmax())]
-                message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}; the first is {first}"
+                message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}, {first} first"
                 findings.append(Finding(severity, check, message))  # type: ignore[arg-type]
     return findings
 
@@ -121,7 +121,7 @@ def _overlaps(corpus: Corpus) -> list[Finding]:
                 message = f"{common.size} speakers {where} ({common[0]} first), so results depend on the speaker"
                 findings.append(Finding("warning", "speakers", message))
     if speakers is None:
-        findings.append(Finding("note", "speakers", "unknown, so that overlaps between sets cannot be seen"))
+        findings.append(Finding("note", "speakers", "unknown, so overlaps between sets cannot be detected"))
     return findings
 
 
@@ -134,7 +134,7 @@ def _tested(corpus: Corpus) -> list[Finding]:
                 "warning",
                 "repeated fold",
                 f"fold {second} repeats fold {first}: its {len(fold.test):,} test utterances are tested twice, and its "
-                f"{len(fold.validation):,} validation utterances perhaps never; --fix-folds swaps these two sets",
+                f"{len(fold.validation):,} validation utterances possibly never; --fix-folds swaps these two sets",
             )
         )
     times = Counter(index for fold in corpus.folds.values() for index in fold.test.tolist())
@@ -145,5 +145,5 @@ def _tested(corpus: Corpus) -> list[Finding]:
             Finding("warning", "never tested", f"{never:,} of {len(corpus):,} utterances are in no test set")
         )
     if often:
-        findings.append(Finding("warning", "tested twice", f"{often:,} utterances are in more than one test set"))
+        findings.append(Finding("warning", "tested twice", f"{often:,} utterances are in several test sets"))
     return findings

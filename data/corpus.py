@@ -1,6 +1,6 @@
-"""The corpus: utterances with ragged features of three modalities, labels, speakers and folds, kept as Arrow files.
+"""The corpus: utterances with ragged features of three modalities, labels, speakers and folds, stored as Arrow files.
 
-Layouts that corpora are imported from live in `data.layouts`; tensors in `data.batches`.
+The layouts that corpora are imported from live in `data.layouts`, tensors in `data.batches`.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ Statistics: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Mean and standard deviation of each feature of a modality, (features,)."""
 
 HEADER = "corpus.json"
-"""The file that is written last: without it there is no corpus."""
+"""Written last; without this file there is no corpus."""
 
 _UTTERANCES_AT_ONCE = 16
 """Few enough for their frames to stay in a processor's cache."""
@@ -39,7 +39,7 @@ _UTTERANCES_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Sequences:
-    """The ragged sequences of one modality, one after the other.
+    """The sequences of all utterances in one modality, concatenated.
 
     Attributes:
         values: float32 (frames of all utterances, features).
@@ -51,7 +51,7 @@ class Sequences:
 
     @classmethod
     def of(cls, parts: list[NDArray[np.float32]]) -> "Sequences":
-        """The sequences (time, features) of several utterances as one."""
+        """Concatenate the sequences (time, features) of several utterances."""
         lengths = [len(part) for part in parts]
         return cls(np.concatenate(parts).astype(np.float32, copy=False), np.cumsum([0, *lengths], dtype=np.int64))
 
@@ -90,7 +90,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Fold:
-    """One split of the corpus; each set holds indices of utterances, int64."""
+    """One split of the corpus into three sets, each the indices of its utterances, int64."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -102,18 +102,18 @@ class Fold:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Everything an experiment needs to know of its data.
+    """The data of an experiment.
 
     Attributes:
-        name: what people call it.
+        name: as users refer to it.
         classes: names of the classes, in label order.
         utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`.
-        sequences: features of each modality, in the order of `utterances`.
+        sequences: the features of each modality, in the order of `utterances`.
         folds: by number, from 1.
-        standardised: modalities whose features every fold standardises with its own training statistics.
-        about: source, licence and other remarks, for people.
-        best: where it is known, the best accuracy any classifier can reach in each condition.
-        fingerprint: hash of all that a result can depend on; names of corpus and classes are not among it.
+        standardised: modalities whose features are standardised with the training statistics of the fold.
+        about: source, licence and other remarks for the reader.
+        best: the highest accuracy that any classifier can reach in each condition, where known.
+        fingerprint: hash of everything a result can depend on, so not of the names of corpus and classes.
     """
 
     name: str
@@ -140,7 +140,7 @@ class Corpus:
 
     @property
     def speakers(self) -> list[str] | None:
-        """Who speaks each utterance, or None where that is not known."""
+        """The speaker of each utterance; None if speakers are unknown."""
         return list(self.utterances["speaker"].to_pylist()) if "speaker" in self.utterances.column_names else None
 
     @property
@@ -149,7 +149,7 @@ class Corpus:
 
 
 def compute_fingerprint(corpus: Corpus) -> str:
-    """Hash of all that a result can depend on: names, labels, features, folds, and what is standardised."""
+    """Hash of everything a result can depend on: names, labels, features, folds, standardised modalities."""
     digest = hashlib.sha256(f"corpus format {FORMAT}".encode())
     for text in ("\n".join(corpus.names), " ".join(corpus.standardised), str(len(corpus.classes))):
         digest.update(text.encode() + b"\0")
@@ -183,12 +183,12 @@ def training_statistics(corpus: Corpus, fold: int, modality: Modality) -> Statis
 
 
 def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zstd"] | None = None) -> Corpus:
-    """Write a corpus to a new folder, all of it or nothing, and return it with its fingerprint.
+    """Write a corpus to a new folder, completely or not at all, and return it with its fingerprint.
 
-    Uncompressed files are what `open_corpus` can map into memory without a copy.
+    `open_corpus` can map uncompressed files into memory without a copy.
 
     Raises:
-        CorpusError: the folder has a corpus already, or cannot be written.
+        CorpusError: the folder contains a corpus already, or cannot be written.
     """
     folder = Folder(location)
     if folder.present([HEADER]):
@@ -219,22 +219,24 @@ def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zs
     except OSError as error:
         with suppress(OSError):
             folder.delete_all()
-        raise CorpusError(f"The corpus cannot be written to {folder}: {reason(error)}.") from error
+        raise CorpusError(
+            f"The corpus cannot be written to {folder} ({reason(error)}); free space, or choose another --storage."
+        ) from error
     return corpus
 
 
 def open_corpus(location: Location) -> Corpus:
-    """Map a corpus into memory; nothing is read before it is used, unless it lies in a bucket.
+    """Open a corpus; local files are mapped into memory and read when they are used.
 
     Raises:
-        CorpusError: there is no corpus in the folder, or one of its files is damaged.
+        CorpusError: the folder contains no corpus, or one of its files is damaged.
     """
     folder = Folder(location)
     try:
         header = json.loads(folder.read(HEADER))
         if header["format"] != FORMAT:
             raise CorpusError(
-                f"{folder}/{HEADER} has the corpus format {header['format']}, and this program reads {FORMAT}; import "
+                f"{folder}/{HEADER} has the corpus format {header['format']}, and this version reads {FORMAT}; import "
                 "the corpus again."
             )
         corpus = Corpus(
@@ -259,15 +261,15 @@ def open_corpus(location: Location) -> Corpus:
 
 
 def verify_corpus(corpus: Corpus) -> None:
-    """Read a corpus through and compare it with its fingerprint.
+    """Read all of a corpus and compare it with its fingerprint.
 
     Raises:
-        CorpusError: its files are not those that were imported.
+        CorpusError: its files have changed since the import.
     """
     if compute_fingerprint(corpus) != corpus.fingerprint:
         raise CorpusError(
             f"The files of corpus '{corpus.name}' have changed since they were imported; import it again under a new "
-            "--name, so that earlier results keep theirs."
+            "--name, which keeps earlier results valid."
         )
 
 

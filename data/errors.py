@@ -1,11 +1,11 @@
-"""The one family of exceptions meant for people; the command line prints their message and nothing else."""
+"""Exceptions with a message for the user; the command line prints it without a traceback."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something a person can mend: one sentence that names the file or key, what is wrong, and the remedy."""
+    """An error the user can fix; its message is one sentence: what is wrong, in which file or key, and what to do."""
 
 
 class CorpusError(UserError):
@@ -13,7 +13,7 @@ class CorpusError(UserError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for an unknown word: the known one most like it, and all of them.
+    """A hint for an unknown word: the most similar known word, and all known words.
 
     >>> nearest("lamda2", ["lambda1", "lambda2"])
     "did you mean 'lambda2'? Known: lambda1, lambda2."

@@ -1,4 +1,4 @@
-"""A folder of this machine or of a bucket: the little that corpora and results need of one, the same for both."""
+"""A local folder or one in a bucket, with the few file operations that corpora and results need."""
 
 import os
 import textwrap
@@ -19,18 +19,21 @@ _MANY = 20
 
 
 class FolderError(UserError):
-    """A folder or bucket cannot be named or reached."""
+    """A folder or bucket has an invalid location, or cannot be reached."""
 
 
 class Folder:
-    """Files below one path or URI, named by paths relative to it. Holds no state but where it is, so it travels between
-    processes; what a bucket wants to know of its user is taken from the environment of each."""
+    """Files below one path or URI, named by paths relative to it.
+
+    It holds its location and nothing else, so it can be sent to other processes; each takes the credentials for a
+    bucket from its environment.
+    """
 
     def __init__(self, location: "str | Path | Folder", *below: str) -> None:
-        """Name a folder; nothing is created before something is written.
+        """Refer to a folder, which is created when something is written.
 
         Raises:
-            FolderError: the location is no path or URI that is understood, or holds a password.
+            FolderError: the location is not a valid path or URI, or contains a password.
         """
         if isinstance(location, Folder):
             fs, path, shown = location._fs, location._path, location._shown
@@ -44,40 +47,40 @@ class Folder:
         return Folder(self, name)
 
     def __str__(self) -> str:
-        """The location for people, without the options of a URI."""
+        """The location as messages show it, without the options of a URI."""
         return self._shown
 
     @property
     def local(self) -> bool:
-        """Whether it is a path of this machine (which may yet be shared with others)."""
+        """Whether it is a path in the file system (which several machines may share)."""
         return isinstance(self._fs, LocalFileSystem)
 
     def names(self) -> list[str]:
-        """What lies directly in it, sorted; nothing if it is not there.
+        """Names of the files and folders directly in it, sorted; none if the folder does not exist.
 
         Raises:
             FolderError: it cannot be read.
         """
-        with self._told():
-            found = self._fs.get_file_info(FileSelector(self._path, allow_not_found=True))
-        return sorted(info.base_name for info in found)
+        with self._readable():
+            infos = self._fs.get_file_info(FileSelector(self._path, allow_not_found=True))
+        return sorted(info.base_name for info in infos)
 
     def present(self, names: Iterable[str]) -> set[str]:
-        """Those of these files that are there.
+        """Those of these files that exist.
 
         Raises:
             FolderError: the folder cannot be read.
         """
         paths = {f"{self._path}/{name}": name for name in names}
-        with self._told():
+        with self._readable():
             if self.local or len(paths) < _MANY:
                 infos = self._fs.get_file_info(list(paths))
-            else:  # a bucket is asked for each file in turn, but lists a thousand at once
+            else:  # a bucket takes a request for each file, but lists a thousand in one
                 infos = self._fs.get_file_info(FileSelector(self._path, allow_not_found=True, recursive=True))
         return {paths[info.path] for info in infos if info.type == FileType.File and info.path in paths}
 
     def read(self, name: str) -> bytes:
-        """All of a file.
+        """The content of a file.
 
         Raises:
             OSError: it is missing, or cannot be read.
@@ -87,7 +90,7 @@ class Folder:
         return content
 
     def map(self, name: str) -> pa.NativeFile:
-        """A file to read from at any position; where it can be, its memory is the file's, and nothing is read yet.
+        """A file for random access, mapped into memory if it is local.
 
         Raises:
             OSError: it is missing, or cannot be read.
@@ -96,7 +99,7 @@ class Folder:
         return pa.memory_map(path) if self.local else self._fs.open_input_file(path)
 
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
-        """Write a whole file or none: readers never see a part of it.
+        """Write a file atomically: readers see all of it or nothing.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
@@ -106,7 +109,7 @@ class Folder:
 
     @contextmanager
     def create(self, name: str) -> Iterator[pa.NativeFile]:
-        """A stream into a file that is there, whole, once the context ends.
+        """A stream into a file that appears, complete, when the context ends without an error.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
@@ -133,7 +136,7 @@ class Folder:
             return self._fs.open_output_stream(path)
 
     def delete(self, name: str) -> None:
-        """Delete a file, if it is there.
+        """Delete a file, if it exists.
 
         Raises:
             OSError: it cannot be deleted.
@@ -142,7 +145,7 @@ class Folder:
             self._fs.delete_file(f"{self._path}/{name}")
 
     def delete_all(self) -> None:
-        """Delete the folder with all that is in it, if it is there.
+        """Delete the folder and everything in it, if it exists.
 
         Raises:
             OSError: it cannot be deleted.
@@ -151,34 +154,36 @@ class Folder:
             self._fs.delete_dir(self._path)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _readable(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise FolderError(f"{self} cannot be read ({reason(error)}).") from None
+            raise FolderError(f"{self} cannot be read ({reason(error)}); check its location and permissions.") from None
 
 
 def reason(error: Exception) -> str:
-    """What the system said, without the calls it went through."""
+    """The message of the operating system or bucket, on one line."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if number else textwrap.shorten(str(error).splitlines()[0], 240)
 
 
 def _resolve(location: str) -> tuple[FileSystem, str, str]:
-    """File system, path on it, and how to call it."""
+    """The file system, the path on it, and the location as messages show it."""
     if "://" not in location:
         return _LOCAL, str(Path(location).absolute()), location
     parts = urlsplit(location)
     shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}".rstrip("/")
     if parts.username or parts.password:
         raise FolderError(
-            f"Storage {shown} is given with a user or password, which would be seen by others; leave them to the "
-            "environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS)."
+            f"Storage {shown} contains a user or password, which others could see; set credentials in the "
+            "environment instead (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS)."
         )
     try:
         fs, path = pyarrow.fs.FileSystem.from_uri(location)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise FolderError(f"Storage {shown} is no folder or URI that can be used: {reason(error)}.") from None
+        raise FolderError(
+            f"Storage {shown} is not a usable folder or URI ({reason(error)}); use a path, s3://… or gs://…."
+        ) from None
     return fs, path.rstrip("/"), shown
 
 

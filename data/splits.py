@@ -1,4 +1,4 @@
-"""Folds made here, for corpora that come without: by groups such as speakers, or stratified by class."""
+"""Folds for corpora that come without: by groups such as speakers, or stratified by class."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from ifmmin.data.corpus import Fold
 from ifmmin.data.errors import CorpusError, nearest
 
 MOST = 10
-"""Folds that groups are dealt into; fewer groups make as many folds."""
+"""The number of folds; with fewer groups, each is a fold."""
 
 
 def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
-    """Folds; every utterance is tested in one. Each validates on the test set of the next, and trains on the rest.
+    """Folds that test every utterance once; each validates on the test set of the next, and trains on the rest.
 
     Args:
         table: a row for each utterance, with `label`.
-        by: a column, whose values are never split between sets, or `stratified:K`: K folds with the classes in equal
-            shares, in which, where there is a column `speaker`, no speaker is split between sets either.
-        seed: another seed deals groups of the same size differently.
+        by: a column, whose groups of equal values are never split between sets, or `stratified:K`: K folds with equal
+            shares of the classes, in which no speaker is split between sets if there is a column `speaker`.
+        seed: deals groups of the same size.
 
     Raises:
         CorpusError: there is no such column, or too few groups or utterances for three sets.
@@ -38,9 +38,13 @@ def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
     values = [str(value) for value in table[column].to_pylist()]
     folds = min(folds, len(set(values))) if column != "utterance" else folds
     if folds < 3:
-        raise CorpusError(f"--split-by {by}: {len(set(values))} groups are too few for three sets.")
+        raise CorpusError(
+            f"--split-by {by}: {len(set(values))} groups are too few for three sets; choose a column with at least 3."
+        )
     if column == "utterance" and min(np.bincount(labels)) < folds:
-        raise CorpusError(f"--split-by {by}: a class has {min(np.bincount(labels))} utterances, fewer than folds.")
+        raise CorpusError(
+            f"--split-by {by}: a class has only {min(np.bincount(labels))} utterances; ask for that many folds at most."
+        )
     dealt = _deal(values, labels, folds, seed)
     numbers = np.arange(folds)
     return {
@@ -56,27 +60,27 @@ def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
 def _number(by: str) -> int:
     text = by.removeprefix("stratified:")
     if not text.isdecimal() or not 3 <= int(text) <= 1000:
-        raise CorpusError(f"--split-by {by}: write a number of folds from 3, such as stratified:5.")
+        raise CorpusError(f"--split-by {by}: the number of folds must be between 3 and 1000, as in stratified:5.")
     return int(text)
 
 
 def _deal(groups: Sequence[str], labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each utterance: groups, the large ones first, go where they leave the classes most even."""
+    """The fold of each utterance: groups, largest first, each go where the classes stay most even."""
     names = sorted(Counter(groups))
     place = {name: index for index, name in enumerate(names)}
-    own = np.array([place[group] for group in groups])
+    group_of = np.array([place[group] for group in groups])
     counts = np.zeros((len(names), int(labels.max()) + 1))
-    np.add.at(counts, (own, labels), 1)
+    np.add.at(counts, (group_of, labels), 1)
     shuffled = np.random.default_rng(seed).permutation(len(names))
     order = shuffled[np.argsort(-counts[shuffled].sum(1), kind="stable")]
     filled = np.zeros((folds, counts.shape[1]))
     totals = counts.sum(0)
     fold_of = np.zeros(len(names), dtype=np.int64)
     for group in order:
-        # The share of each class that a fold would have; the least uneven, and of equals the smallest fold.
+        # How much less even each fold's shares of the classes would get; of equals, the smallest fold is taken.
         shares = ((filled + counts[group]) / totals) ** 2 - (filled / totals) ** 2
         fold = np.lexsort((filled.sum(1), shares.sum(1).round(12)))[0]
         filled[fold] += counts[group]
         fold_of[group] = fold
-    dealt: NDArray[np.int64] = fold_of[own]
+    dealt: NDArray[np.int64] = fold_of[group_of]
     return dealt

@@ -1,13 +1,13 @@
-"""A made-up corpus with IEMOCAP's shape, whose best possible accuracy in each condition is known.
+"""A synthetic corpus in the shape of IEMOCAP, whose best possible accuracy in each condition is known.
 
 An utterance of class y has a latent vector of three coordinates for each modality,
 
     z_m = sqrt(rho) s + sqrt(1 - rho) p_m,
 
-where s is shared by the modalities and p_m is the modality's own, both Gaussian with unit variance around means that
+where s is shared by the modalities and p_m is specific to one, both Gaussian with unit variance around means that
 depend on y. So a missing modality can partly be inferred, and partly not. Every informative frame shows z_m in three
 directions of the feature space, under isotropic Gaussian noise; all else (speaker, offsets, lengths, lost faces) is
-independent of y or lies in other directions. What a modality tells of y is therefore its frames' mean in those
+independent of y or lies in other directions. So the information of a modality on y is the mean of its frames in those
 directions, Gaussian given y with a known covariance, and the Bayes classifier can be written down and measured.
 """
 
@@ -30,15 +30,15 @@ COORDINATES = 3
 SHARED_VARIANCE = 0.5
 SHARED_SPREAD = 1.3
 """How far apart the classes are in the shared latent state, in standard deviations from their centre."""
-OWN_SPREAD: dict[Modality, float] = {"a": 1.4, "v": 1.2, "t": 0.6}
+SPECIFIC_SPREAD: dict[Modality, float] = {"a": 1.4, "v": 1.2, "t": 0.6}
 TURN: dict[Modality, int] = {"a": 1, "v": 2, "t": 0}
-"""A modality's own classes are turned against the shared ones, so that each confuses other classes."""
+"""The classes of a modality's specific state are rotated, so that each modality confuses other classes."""
 FRAME_NOISE: dict[Modality, float] = {"a": 0.6, "v": 0.3, "t": 0.25}
 SPEAKER_SPREAD = 0.05
 VIDEO_FRAMES, TOKENS = 50, 22
 NO_FACE, LOST_FRAMES = 0.04, 0.15
 DRAWS = 400_000
-"""Utterances drawn to measure the Bayes classifier: its accuracy is known to within 0.001."""
+"""Utterances drawn to measure the accuracy of the Bayes classifier to within 0.001."""
 
 
 def synthesise(
@@ -51,7 +51,7 @@ def synthesise(
     """Draw a corpus: ten speakers in five sessions, ten speaker-independent folds, ragged features.
 
     Raises:
-        CorpusError: there are too few utterances or features for that.
+        CorpusError: there are too few utterances or features for this.
     """
     if utterances < 200:
         raise CorpusError(f"--utterances is {utterances}; ten folds with four classes need at least 200.")
@@ -89,7 +89,7 @@ def synthesise(
 
 
 def best_accuracy(shown: Mapping[Modality, NDArray[np.int64]], seed: int = 0) -> dict[str, float]:
-    """Accuracy of the Bayes classifier in each condition, from draws of the model (standard error below 0.001).
+    """Accuracy of the Bayes classifier in each condition, estimated from draws (standard error below 0.001).
 
     Args:
         shown: for each modality, how many informative frames each utterance has, (utterances,).
@@ -111,7 +111,7 @@ def _classify(
     condition: Condition, observed: NDArray[np.float64], noise: NDArray[np.float64], frames: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The most probable class of each utterance given the frames' means, (draws, 3, coordinates)."""
-    # A modality that is missing or shows nothing has a covariance so large that it carries no weight.
+    # A modality that is missing or shows nothing gets so large a covariance that it has no weight.
     unseen = ~np.array(condition.mask) | (frames == 0)
     covariance = SHARED_VARIANCE + (1 - SHARED_VARIANCE) * np.eye(3) + noise[:, :, None] * np.eye(3)
     covariance += np.where(unseen, 1e9, 0.0)[:, :, None] * np.eye(3)
@@ -129,24 +129,24 @@ def _classify(
 def _means() -> NDArray[np.float64]:
     """The mean of the latent vectors given the class, (classes, 3, coordinates)."""
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
-    own = np.stack([OWN_SPREAD[m] * np.roll(corners, TURN[m], axis=1) for m in MODALITIES], 1)
+    specific = np.stack([SPECIFIC_SPREAD[m] * np.roll(corners, TURN[m], axis=1) for m in MODALITIES], 1)
     shared = SHARED_SPREAD * corners[:, None]
-    means: NDArray[np.float64] = np.sqrt(SHARED_VARIANCE) * shared + np.sqrt(1 - SHARED_VARIANCE) * own
+    means: NDArray[np.float64] = np.sqrt(SHARED_VARIANCE) * shared + np.sqrt(1 - SHARED_VARIANCE) * specific
     return means
 
 
 def _draw_latents(rng: np.random.Generator, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """z of each utterance, (utterances, 3, coordinates)."""
+    """The latent vectors z_m of each utterance, (utterances, 3, coordinates)."""
     shared = rng.standard_normal((len(labels), 1, COORDINATES))
-    own = rng.standard_normal((len(labels), 3, COORDINATES))
+    specific = rng.standard_normal((len(labels), 3, COORDINATES))
     latents: NDArray[np.float64] = (
-        _means()[labels] + np.sqrt(SHARED_VARIANCE) * shared + np.sqrt(1 - SHARED_VARIANCE) * own
+        _means()[labels] + np.sqrt(SHARED_VARIANCE) * shared + np.sqrt(1 - SHARED_VARIANCE) * specific
     )
     return latents
 
 
 def _informative_frames(rng: np.random.Generator, utterances: int) -> dict[Modality, list[NDArray[np.bool_]]]:
-    """For each utterance, which of its frames show anything: a lost face and the padding of a text do not."""
+    """Which frames of each utterance are informative; those of lost faces and the padding of texts are not."""
     seconds = np.clip(np.exp(rng.normal(np.log(36), 0.62, utterances)).astype(int), 8, 350)
     lost = rng.beta(0.5, 0.5 * (1 - LOST_FRAMES) / LOST_FRAMES, utterances)
     lost[rng.random(utterances) < NO_FACE] = 1
@@ -166,7 +166,7 @@ def _render(
     informative: list[NDArray[np.bool_]],
     speakers: NDArray[np.int64],
 ) -> Sequences:
-    """Sequences that show these latents, (utterances, coordinates), in some directions and the speaker in others."""
+    """Sequences that show latent vectors, (utterances, coordinates), in some directions and the speaker in others."""
     directions = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0].astype(np.float32)
     shown, other = directions[:, :COORDINATES], directions[:, COORDINATES:]
     habits = SPEAKER_SPREAD * rng.standard_normal((10, other.shape[1])).astype(np.float32) @ other.T
@@ -190,7 +190,7 @@ def _render(
 
 
 def _folds(speakers: NDArray[np.int64]) -> dict[int, Fold]:
-    """Fold n tests speaker n, validates on the other of that session, and trains on the other sessions."""
+    """Fold n tests speaker n, validates on the other speaker of the session, and trains on the other sessions."""
     folds = {}
     for speaker in range(10):
         other = speaker ^ 1

@@ -1,1 +1,1 @@
-"""Layouts that corpora are imported from, a file each."""
+"""The layouts that corpora are imported from, one in each file."""

@@ -1,4 +1,4 @@
-"""NumPy files, as layouts have them."""
+"""Reading the NumPy files of a layout."""
 
 from pathlib import Path
 
@@ -9,16 +9,18 @@ from ifmmin.data.errors import CorpusError
 
 
 def read_array(file: Path) -> NDArray[np.generic]:
-    """The array of a file; nothing is unpickled.
+    """The array in a file; nothing is unpickled.
 
     Raises:
         FileNotFoundError: it is missing.
-        CorpusError: it is no plain NumPy file.
+        CorpusError: it is not a plain NumPy file.
     """
     try:
         array: NDArray[np.generic] = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, EOFError) as error:
-        raise CorpusError(f"{file} is no plain NumPy file ({str(error).splitlines()[0]}); export it again.") from None
+        raise CorpusError(
+            f"{file} is not a plain NumPy file ({str(error).splitlines()[0]}); export it again."
+        ) from None
     return array

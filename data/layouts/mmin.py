@@ -1,4 +1,4 @@
-"""The folder layout in which the MMIN authors released their features, of IEMOCAP and of MSP-IMPROV.
+"""The folder layout in which the authors of MMIN released their features of IEMOCAP and MSP-IMPROV.
 
     ROOT/A/comparE.h5 (or comparE_raw.h5), ROOT/V/denseface.h5, ROOT/L/bert_large.h5    utterance -> (time, features)
     ROOT/A/comparE_mean_std.h5                                                          fold -> mean, std (optional)
@@ -32,12 +32,12 @@ STATISTICS = "A/comparE_mean_std.h5"
 FILES = {"train": "trn", "validation": "val", "test": "tst"}
 
 SPEAKERS = (
-    # IEMOCAP: the speaker is who the last part names, in the session that the first part names.
+    # IEMOCAP: the first part names the session, the last part who speaks (and not whose motion is captured).
     re.compile(r"^(Ses\d\d)[FM]_\w+_([FM])\d+$"),
     re.compile(r"^MSP-IMPROV-S\w+-([FM]\d\d)-\w+-\w+$"),
     re.compile(r"^d\d_(s\d)_\d{4}$"),
 )
-"""Known ways of naming utterances; the groups joined are the speaker."""
+"""Known forms of utterance names; their groups, joined, are the speaker."""
 
 IEMOCAP_NAME = re.compile(r"^(Ses\d\d)[FM]_(impro|script)\w*_([FM])\d+$")
 
@@ -53,12 +53,12 @@ def import_mmin(
     """Read a corpus from the layout, and audit it. Nothing is written.
 
     Args:
-        classes: names in label order; by default IEMOCAP's, or the numbers.
+        classes: names in label order; by default those of IEMOCAP, or numbers.
         speaker_pattern: regular expression whose groups, joined, are an utterance's speaker.
-        fix_folds: swap validation and test set of a fold that repeats another.
+        fix_folds: swap the validation and test sets of a fold that repeats another.
 
     Raises:
-        CorpusError: a file is missing or not as the layout says.
+        CorpusError: a file is missing or does not follow the layout.
     """
     labels, folds_by_name, width = _read_targets(root)
     names = sorted(labels)
@@ -98,11 +98,11 @@ def _read_targets(root: Path) -> tuple[dict[str, int], dict[int, dict[str, list[
     """Labels by utterance, utterances by fold and set, and the number of classes."""
     folder = root / "target"
     if not folder.is_dir():
-        raise CorpusError(f"{folder} is missing; ROOT must be the folder that holds A, V, L and target.")
+        raise CorpusError(f"{folder} is missing; ROOT must be the folder that contains A, V, L and target.")
     numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
     if numbers != list(range(1, len(numbers) + 1)) or not numbers:
         missing = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
-        raise CorpusError(f"{folder / str(missing)} is missing; folds must be numbered from 1 without a gap.")
+        raise CorpusError(f"{folder / str(missing)} is missing; folds must be numbered from 1 without gaps.")
     labels: dict[str, int] = {}
     folds: dict[int, dict[str, list[str]]] = {}
     widths: dict[Path, int] = {}
@@ -116,7 +116,9 @@ def _read_targets(root: Path) -> tuple[dict[str, int], dict[int, dict[str, list[
                 raise CorpusError(f"{file} has {len(values)} labels for {len(names)} utterances; export both again.")
             for utterance, label in zip(names, values.tolist(), strict=True):
                 if labels.setdefault(utterance, label) != label:
-                    raise CorpusError(f"{file}: utterance {utterance} has another label than in an earlier file.")
+                    raise CorpusError(
+                        f"{file}: utterance {utterance} had another label in an earlier file; export both again."
+                    )
             folds[number][set_name] = names
     width = max(widths.values())
     return labels, folds, width
@@ -136,17 +138,17 @@ def _read_names(file: Path) -> list[str]:
             f"{file} must hold utterance names, (N, 1) strings with N > 0, not {array.shape} {array.dtype}."
         )
     try:
-        names = [item.decode() if isinstance(item, bytes) else str(item) for item in array.reshape(-1).tolist()]
+        names = [name.decode() if isinstance(name, bytes) else str(name) for name in array.reshape(-1).tolist()]
     except UnicodeDecodeError:
-        raise CorpusError(f"{file} has an utterance name that is not UTF-8 text.") from None
+        raise CorpusError(f"{file} has an utterance name that is not UTF-8 text; export it again.") from None
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
-        raise CorpusError(f"{file} names utterance {twice} twice; every utterance needs a name of its own.")
+        raise CorpusError(f"{file} names utterance {twice} twice; every name must be unique.")
     return names
 
 
 def _read_labels(file: Path) -> tuple[NDArray[np.int64], int]:
-    """Labels (N,) and the number of classes that the file shows."""
+    """Labels (N,) and the number of classes in the file."""
     array = _load(file)
     if array.dtype.kind not in "iufb" or array.ndim not in (1, 2) or array.size == 0:
         raise CorpusError(
@@ -160,12 +162,12 @@ def _read_labels(file: Path) -> tuple[NDArray[np.int64], int]:
     flat = numbers.reshape(-1)
     if not ((flat >= 0) & (flat == np.round(flat)) & (flat < 1000)).all():
         bad = flat[~((flat >= 0) & (flat == np.round(flat)) & (flat < 1000))][0]
-        raise CorpusError(f"{file} has the label {bad:g}; labels are whole numbers from 0.")
+        raise CorpusError(f"{file} has the label {bad:g}; labels must be whole numbers from 0 to 999.")
     return flat.astype(np.int64), int(flat.max()) + 1
 
 
 def _read_features(root: Path, modality: Modality, names: list[str]) -> tuple[Sequences, int, Path]:
-    """The features of these utterances, how many others the file has, and the file."""
+    """The features of these utterances, the number of others in the file, and the file."""
     candidates = [root / path for path in FEATURES[modality]]
     file = next((path for path in candidates if path.is_file()), candidates[0])
     if not file.is_file():
@@ -179,7 +181,9 @@ def _read_features(root: Path, modality: Modality, names: list[str]) -> tuple[Se
             parts = [_sequence(file, name, features[name]) for name in names]
             extra = len(features) - len(names)
     except (OSError, RuntimeError) as error:
-        raise CorpusError(f"{file} is no readable HDF5 file ({str(error).splitlines()[0]}); export it again.") from None
+        raise CorpusError(
+            f"{file} is not a readable HDF5 file ({str(error).splitlines()[0]}); export it again."
+        ) from None
     widths = [part.shape[1] for part in parts]
     if len(set(widths)) > 1:
         odd = next(i for i, width in enumerate(widths) if width != widths[0])
@@ -187,29 +191,33 @@ def _read_features(root: Path, modality: Modality, names: list[str]) -> tuple[Se
             f"{file}: utterance {names[odd]} has {widths[odd]} features and {names[0]} {widths[0]}; they must agree."
         )
     if widths[0] == 0:
-        raise CorpusError(f"{file}: the sequences have no features; modality {modality} would be empty.")
+        raise CorpusError(f"{file}: the sequences have no features; export modality {modality} again.")
     return Sequences.of(parts), extra, file
 
 
-def _sequence(file: Path, name: str, item: h5py.Dataset | h5py.Group) -> NDArray[np.float32]:
-    if not isinstance(item, h5py.Dataset) or item.ndim != 2 or item.dtype.kind not in "iuf":
-        what = f"{item.shape} {item.dtype}" if isinstance(item, h5py.Dataset) else "a group"
+def _sequence(file: Path, name: str, entry: h5py.Dataset | h5py.Group) -> NDArray[np.float32]:
+    if not isinstance(entry, h5py.Dataset) or entry.ndim != 2 or entry.dtype.kind not in "iuf":
+        what = f"{entry.shape} {entry.dtype}" if isinstance(entry, h5py.Dataset) else "a group"
         raise CorpusError(f"{file}: utterance {name} must hold numbers (time, features), not {what}.")
     with np.errstate(over="ignore"):
-        sequence: NDArray[np.float32] = item[()].astype(np.float32)
+        sequence: NDArray[np.float32] = entry[()].astype(np.float32)
     return sequence
 
 
-def _class_names(given: Sequence[str] | None, width: int, names: list[str], findings: list[Finding]) -> tuple[str, ...]:
-    if given:
-        if len(set(given)) < len(given):
-            raise CorpusError(f"--classes {','.join(given)} names a class twice.")
-        if len(given) < width:
-            raise CorpusError(f"--classes has {len(given)} names, and the labels show {width} classes.")
-        return tuple(given)
+def _class_names(
+    classes: Sequence[str] | None, width: int, names: list[str], findings: list[Finding]
+) -> tuple[str, ...]:
+    if classes:
+        if len(set(classes)) < len(classes):
+            raise CorpusError(f"--classes {','.join(classes)} names a class twice; every name must be unique.")
+        if len(classes) < width:
+            raise CorpusError(
+                f"--classes has {len(classes)} names, but the labels have {width} classes; name them all."
+            )
+        return tuple(classes)
     if is_iemocap(names) and width == len(IEMOCAP_COUNTS):
         return tuple(IEMOCAP_COUNTS)
-    findings.append(Finding("note", "classes", f"named 0 to {width - 1}; --classes gives them names, in label order"))
+    findings.append(Finding("note", "classes", f"are named 0 to {width - 1}; --classes names them, in label order"))
     return tuple(str(number) for number in range(width))
 
 
@@ -217,27 +225,31 @@ def _speakers(names: list[str], pattern: str | None) -> list[str] | None:
     try:
         patterns = (re.compile(pattern),) if pattern else SPEAKERS
     except re.error as error:
-        raise CorpusError(f"--speaker-pattern {pattern} is no regular expression: {error}.") from None
+        raise CorpusError(
+            f"--speaker-pattern {pattern} is not a valid regular expression ({error}); correct it."
+        ) from None
     for expression in patterns:
         matches = [expression.search(name) for name in names]
         if all(match and match.groups() for match in matches):
             return ["".join(part or "" for part in match.groups()) for match in matches if match]
     if pattern:
         odd = next(n for n in names if not (m := patterns[0].search(n)) or not m.groups())
-        raise CorpusError(f"--speaker-pattern {pattern} finds no group in the utterance name {odd}.")
+        raise CorpusError(
+            f"--speaker-pattern {pattern} matches no group in the utterance name {odd}; it must match every name."
+        )
     return None
 
 
 def _iemocap_columns(names: list[str]) -> dict[str, object]:
-    """What IEMOCAP's names tell besides the speaker: Ses01F_impro02_M013 is improvised, and a man speaks."""
+    """Session, gender and scenario from names of IEMOCAP: in Ses01F_impro02_M013 a man speaks, improvised."""
     matches = [IEMOCAP_NAME.match(name) for name in names]
     if not all(matches):
         return {}
-    found = [match.groups() for match in matches if match]
+    parts = [match.groups() for match in matches if match]
     return {
-        "session": [session for session, _, _ in found],
-        "gender": ["female" if sex == "F" else "male" for _, _, sex in found],
-        "scenario": ["improvised" if kind == "impro" else "scripted" for _, kind, _ in found],
+        "session": [session for session, _, _ in parts],
+        "gender": ["female" if sex == "F" else "male" for _, _, sex in parts],
+        "scenario": ["improvised" if kind == "impro" else "scripted" for _, kind, _ in parts],
     }
 
 
@@ -250,7 +262,7 @@ def _swap_repeated(corpus: Corpus, findings: list[Finding]) -> Corpus:
             Finding(
                 "note",
                 "repeated fold",
-                f"fold {second} repeated fold {first}; its validation and test set were swapped",
+                f"fold {second} repeated fold {first}; its validation and test sets were swapped",
             )
         )
     if not repeated:
@@ -259,10 +271,10 @@ def _swap_repeated(corpus: Corpus, findings: list[Finding]) -> Corpus:
 
 
 def _compare_statistics(root: Path, corpus: Corpus) -> list[Finding]:
-    """Warn where the file's training statistics are not those of the training sets."""
+    """Compare the statistics in the layout with those of the training sets."""
     file = root / STATISTICS
     if not file.is_file():
-        return [Finding("note", "statistics", f"{STATISTICS} is missing, so ours have nothing to be compared with")]
+        return [Finding("note", "statistics", f"{STATISTICS} is missing, so statistics were not compared")]
     differing = []
     try:
         with h5py.File(file) as statistics:
@@ -284,6 +296,6 @@ def _compare_statistics(root: Path, corpus: Corpus) -> list[Finding]:
     numbers = ", ".join(map(str, differing))
     return [
         Finding(
-            "warning", "statistics", f"{STATISTICS} is not what the training sets of fold {numbers} give; ours are used"
+            "warning", "statistics", f"{STATISTICS} differs from the training sets of fold {numbers}; it is not used"
         )
     ]

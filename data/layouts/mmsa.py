@@ -3,12 +3,12 @@
     {"train": SET, "valid": SET, "test": SET}, and in each SET, of N utterances
     audio, vision, text                 (N, time, features), zero-padded
     audio_lengths, vision_lengths       time steps of each (optional)
-    text_bert                           (N, 3, time), of which row 1 is 1 where the text has a word (optional)
+    text_bert                           (N, 3, time), whose row 1 is 1 where the text has a word (optional)
     id                                  N names such as "video$_$clip"
     regression_labels                   (N,), sentiment: negative below zero, positive above
 
-A pickle can have any program run while it is read. This reader admits what NumPy arrays and containers are made of, and
-refuses all else before any of it is run.
+Reading a pickle can execute arbitrary code. This reader admits what NumPy arrays and containers are made of, and
+refuses everything else before it is executed.
 """
 
 import pickle
@@ -40,37 +40,37 @@ ADMITTED = frozenset(
         *(("builtins", name) for name in ("bytearray", "frozenset", "set")),
     ]
 )
-"""What a pickle may ask for, by module and name."""
+"""What a pickle may contain, by module and name."""
 
 
 def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = ()) -> tuple[Corpus, list[Finding]]:
-    """Read a corpus from the layout, and audit it. Nothing is written. The layout's sets are fold 1.
+    """Read a corpus from the layout, and audit it. Nothing is written.
 
-    A video is taken for one speaker.
+    The sets of the layout are fold 1, and a video counts as a speaker.
 
     Args:
-        edges: in ascending order. A label's class is the number of edges that are not above it; without edges it is its
-            sign.
+        edges: between classes of sentiment, in ascending order; an edge belongs to the class above it. Without edges
+            the classes are the signs.
 
     Raises:
-        CorpusError: the file is damaged, not as the layout says, or asks for more than data.
+        CorpusError: the file is damaged, does not follow the layout, or contains more than data.
     """
     if list(edges) != sorted(set(edges)):
-        raise CorpusError(f"--edges {','.join(map(str, edges))} must rise, as in -0.1,0.1.")
+        raise CorpusError(f"--edges {','.join(map(str, edges))} must be in ascending order, as in -0.1,0.1.")
     content = _read(file)
     sets = [_Set(file, split, _entry(file, content, split)) for split in SPLITS.values()]
-    names = [utterance for own in sets for utterance in own.names]
-    values = np.concatenate([own.labels for own in sets])
+    names = [utterance for part in sets for utterance in part.names]
+    values = np.concatenate([part.labels for part in sets])
     labels = np.searchsorted(edges, values, side="right") if len(edges) else np.sign(values).astype(np.int64) + 1
     videos = [utterance.split("$_$")[0] for utterance in names]
-    ends = np.cumsum([0, *(len(own.names) for own in sets)])
+    ends = np.cumsum([0, *(len(part.names) for part in sets)])
     corpus = Corpus(
         name=name,
         classes=_class_names(edges),
         utterances=pa.table(
             {"utterance": names, "label": labels.astype(np.int64), "sentiment": values, "speaker": videos}
         ),
-        sequences={m: Sequences.of([part for own in sets for part in own.sequences(m)]) for m in FEATURES},
+        sequences={m: Sequences.of([sequence for part in sets for sequence in part.sequences(m)]) for m in FEATURES},
         folds={1: Fold(*(np.arange(*pair, dtype=np.int64) for pair in pairwise(ends)))},
         standardised=("a",),
         about=f"imported from the MMSA layout in {file.name}; classes are {_rule(edges)}",
@@ -80,7 +80,7 @@ def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = ()) -> tuple[
 
 class _DataOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        module = "builtins" if module == "__builtin__" else module  # what Python 2 calls it
+        module = "builtins" if module == "__builtin__" else module  # its name in Python 2
         if (module, name) not in ADMITTED:
             raise _RefusedError(f"{module}.{name}")
         return super().find_class(module, name)
@@ -96,46 +96,46 @@ def _read(file: Path) -> Mapping[str, Any]:
             content = _DataOnly(stream, encoding="latin1").load()
     except _RefusedError as error:
         raise CorpusError(
-            f"{file} asks for {error}, which is no data; it was not read, and may be meant to do harm."
+            f"{file} contains {error}, which is not data and may be meant to do harm; get the file from its source."
         ) from None
     except FileNotFoundError:
-        raise CorpusError(f"{file} is missing.") from None
+        raise CorpusError(f"{file} is missing; check the path.") from None
     except Exception as error:
         what = (str(error) or type(error).__name__).splitlines()[0]
-        raise CorpusError(f"{file} is no readable pickle ({what}); fetch it again.") from None
+        raise CorpusError(f"{file} is not a readable pickle ({what}); download it again.") from None
     if not isinstance(content, Mapping):
-        raise CorpusError(f"{file} must hold a dictionary with train, valid and test.")
+        raise CorpusError(f"{file} must contain a dictionary with train, valid and test.")
     return content
 
 
 def _entry(file: Path, content: Mapping[str, Any], split: str) -> Mapping[str, Any]:
     entry = content.get(split)
     if not isinstance(entry, Mapping):
-        raise CorpusError(f"{file} lacks '{split}', or it is not as the MMSA layout has it.")
+        raise CorpusError(f"{file} lacks the dictionary '{split}' of the MMSA layout; export it again.")
     return entry
 
 
 class _Set:
-    """One of the layout's sets, looked through."""
+    """One of the sets of the layout, checked."""
 
     def __init__(self, file: Path, split: str, content: Mapping[str, Any]) -> None:
         self._where, self._content = f"{file}, {split}", content
-        self.names = [str(item) for item in np.asarray(self._get("id"), dtype=object).reshape(-1)]
+        self.names = [str(name) for name in np.asarray(self._get("id"), dtype=object).reshape(-1)]
         labels = np.asarray(self._get("regression_labels")).reshape(-1)
         if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
-            raise CorpusError(f"{self._where}: regression_labels must be numbers.")
+            raise CorpusError(f"{self._where}: regression_labels must be finite numbers.")
         self.labels = labels.astype(np.float64)
         self._check_count("regression_labels", len(labels))
 
     def sequences(self, modality: Modality) -> list[NDArray[np.float32]]:
-        """Each utterance's features without padding; one step of zeros where nothing is left."""
+        """The features of each utterance without padding, but one time step at least."""
         key = FEATURES[modality]
         values = np.asarray(self._get(key))
         if values.ndim != 3 or values.dtype.kind not in "iuf" or 0 in values.shape[1:]:
             raise CorpusError(f"{self._where}: {key} must be (utterances, time, features), not {values.shape}.")
         self._check_count(key, len(values))
         lengths = self._lengths(modality, values)
-        return [own[:length].astype(np.float32) for own, length in zip(values, lengths, strict=True)]
+        return [padded[:length].astype(np.float32) for padded, length in zip(values, lengths, strict=True)]
 
     def _lengths(self, modality: Modality, values: NDArray[Any]) -> NDArray[np.int64]:
         longest, key = values.shape[1], f"{FEATURES[modality]}_lengths"
@@ -146,7 +146,7 @@ class _Set:
             key, lengths = "text_bert", masks[:, 1].sum(1)
         elif key in self._content:
             lengths = np.asarray(self._content[key]).reshape(-1)
-        else:  # aligned: the padding is what is all zero at the end
+        else:  # aligned: zeros at the end are padding
             filled = (values != 0).any(2)
             lengths = np.where(filled.any(1), longest - filled[:, ::-1].argmax(1), 1)
         self._check_count(key, len(lengths))
@@ -160,7 +160,9 @@ class _Set:
 
     def _check_count(self, key: str, count: int) -> None:
         if count != len(self.names):
-            raise CorpusError(f"{self._where}: {key} is of {count} utterances, and id of {len(self.names)}.")
+            raise CorpusError(
+                f"{self._where}: {key} has {count} utterances, but id has {len(self.names)}; export them again."
+            )
 
 
 def _class_names(edges: Sequence[float]) -> tuple[str, ...]:
@@ -173,4 +175,4 @@ def _class_names(edges: Sequence[float]) -> tuple[str, ...]:
 def _rule(edges: Sequence[float]) -> str:
     if not edges:
         return "the sign of the sentiment: below zero, zero, above zero"
-    return f"cut from the sentiment at {', '.join(f'{edge:g}' for edge in edges)}, an edge belonging to the class above"
+    return f"split by sentiment at {', '.join(f'{edge:g}' for edge in edges)}, an edge belonging to the class above"

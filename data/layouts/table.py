@@ -1,12 +1,13 @@
-"""A layout of tables and arrays, for corpora of one's own and for utterances to predict.
+"""A layout of tables and arrays, for the user's corpora and for utterances to predict.
 
 utterances.csv (or .parquet)    columns utterance, label (names of classes or whole numbers), and any others, such as
-                                speaker, session, gender; with a column set (train, validation, test) it is one fold
-folds.csv (or .parquet)         columns fold (from 1), set, utterance; instead of that column
+                                speaker, session, gender; a column set (train, validation, test) makes one fold
+folds.csv (or .parquet)         columns fold (from 1), set, utterance; instead of the column set
 a/UTTERANCE.npy, v/…, t/…       acoustic, visual, textual features, (time, features)
 a.parquet, v.parquet, t.parquet columns utterance and frames (lists of lists of numbers); instead of such a folder
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def import_table(root: Path, name: str, *, split_by: str | None = None, seed: in
     """Read a corpus from the layout, and audit it. Nothing is written.
 
     Args:
-        split_by, seed: see `data.splits.split`; instead of the layout's own folds.
+        split_by, seed: make folds by `data.splits.split` instead of those in the layout.
 
     Raises:
         CorpusError: a file is missing, damaged or not as the layout says.
@@ -36,11 +37,11 @@ def import_table(root: Path, name: str, *, split_by: str | None = None, seed: in
     table = read_utterances(root)
     names = table["utterance"].to_pylist()
     if "label" not in table.column_names:
-        raise CorpusError(f"{root}: the utterances have no column label.")
+        raise CorpusError(f"{root}: the table of utterances has no column label; add it.")
     classes, labels = _classes(root, table["label"].to_pylist())
     columns = {"utterance": names, "label": labels}
-    others = [own for own in table.column_names if own not in ("utterance", "label", "set")]
-    utterances = pa.table({**columns, **{own: table[own] for own in others}})
+    others = [column for column in table.column_names if column not in ("utterance", "label", "set")]
+    utterances = pa.table({**columns, **{column: table[column] for column in others}})
     features = read_features(root, names)
     sequences: dict[Modality, Sequences] = {}
     for modality, parts in features.items():
@@ -57,20 +58,22 @@ def import_table(root: Path, name: str, *, split_by: str | None = None, seed: in
 
 
 def read_utterances(root: Path) -> pa.Table:
-    """The table of utterances; their names are different texts.
+    """The table of utterances, whose names are distinct strings.
 
     Raises:
-        CorpusError: it is missing, damaged, or lacks names.
+        CorpusError: the table is missing or damaged, or lacks names.
     """
     table = _read_table(root, "utterances")
     if table is None:
-        raise CorpusError(f"{root / 'utterances.csv'} is missing; it names the utterances.")
+        raise CorpusError(f"{root / 'utterances.csv'} is missing; it must list the utterances.")
     if "utterance" not in table.column_names or not table.num_rows:
-        raise CorpusError(f"{root}: the utterances have no column utterance, or no rows.")
+        raise CorpusError(f"{root}: the table of utterances must have a column utterance and at least one row.")
     names = [str(name) for name in table["utterance"].to_pylist()]
     if len(set(names)) < len(names):
-        twice = next(own for own in names if names.count(own) > 1)
-        raise CorpusError(f"{root}: utterance {twice} stands twice in the table of utterances.")
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise CorpusError(
+            f"{root}: utterance {twice} appears twice in the table of utterances; every name must be unique."
+        )
     return table.set_column(table.column_names.index("utterance"), "utterance", pa.array(names))
 
 
@@ -80,7 +83,7 @@ def read_features(root: Path, names: Sequence[str]) -> Features:
     Raises:
         CorpusError: a file is damaged, or the utterances of a modality differ in their number of features.
     """
-    found: Features = {}
+    features: Features = {}
     for modality in MODALITIES:
         table = _read_table(root, modality, parquet_only=True)
         if table is not None:
@@ -89,9 +92,12 @@ def read_features(root: Path, names: Sequence[str]) -> Features:
             parts = [_from_file(root / modality / f"{name}.npy") for name in names]
         widths = {part.shape[1] for part in parts if part is not None}
         if len(widths) > 1:
-            raise CorpusError(f"{root}: modality {modality} has {min(widths)} features here and {max(widths)} there.")
-        found[modality] = parts
-    return found
+            raise CorpusError(
+                f"{root}: some utterances have {min(widths)} features of modality {modality} and others {max(widths)}; "
+                "export them again."
+            )
+        features[modality] = parts
+    return features
 
 
 def _read_table(root: Path, name: str, *, parquet_only: bool = False) -> pa.Table | None:
@@ -113,7 +119,7 @@ def _from_table(file: Path, table: pa.Table, names: Sequence[str]) -> list[NDArr
     try:
         return [None if frames.get(name) is None else _array(file, name, np.array(frames[name])) for name in names]
     except (ValueError, TypeError):
-        raise CorpusError(f"{file}: frames must be lists of equally many numbers.") from None
+        raise CorpusError(f"{file}: the frames of an utterance must be lists of equally many numbers.") from None
 
 
 def _from_file(file: Path) -> NDArray[np.float32] | None:
@@ -129,37 +135,42 @@ def _array(file: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.flo
     return values.astype(np.float32)
 
 
-def _classes(root: Path, given: list[object]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Names of the classes, and labels; whole numbers are labels as they are, names are numbered in their order."""
-    if any(value is None for value in given):
-        raise CorpusError(f"{root}: an utterance has no label.")
-    if all(isinstance(value, int) for value in given):
-        labels = np.array(given, dtype=np.int64)
+def _classes(root: Path, column: list[object]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Names of the classes, and labels: whole numbers as they are, or the places of names in alphabetical order."""
+    if any(value is None for value in column):
+        raise CorpusError(f"{root}: an utterance has no label; add it, or leave the utterance out.")
+    if all(isinstance(value, int) for value in column):
+        labels = np.array(column, dtype=np.int64)
         if labels.min() < 0 or labels.max() >= 1000:
-            raise CorpusError(f"{root}: labels are whole numbers from 0, or names.")
+            raise CorpusError(f"{root}: labels must be whole numbers from 0 to 999, or names.")
         return tuple(map(str, range(int(labels.max()) + 1))), labels
-    classes = sorted({str(value) for value in given})
-    return tuple(classes), np.array([classes.index(str(value)) for value in given], dtype=np.int64)
+    classes = sorted({str(value) for value in column})
+    return tuple(classes), np.array([classes.index(str(value)) for value in column], dtype=np.int64)
 
 
 def _folds(root: Path, table: pa.Table) -> dict[int, Fold]:
     names = table["utterance"].to_pylist()
-    own = _read_table(root, "folds")
-    if own is None:
+    folds = _read_table(root, "folds")
+    if folds is None:
         if "set" not in table.column_names:
-            raise CorpusError(f"{root} has neither a table of folds nor a column set; --split-by makes folds.")
-        own = pa.table({"fold": [1] * len(names), "set": table["set"], "utterance": names})
-    if not {"fold", "set", "utterance"} <= set(own.column_names):
+            raise CorpusError(
+                f"{root} has neither a table of folds nor a column set; add one of them, or use --split-by."
+            )
+        folds = pa.table({"fold": [1] * len(names), "set": table["set"], "utterance": names})
+    if not {"fold", "set", "utterance"} <= set(folds.column_names):
         raise CorpusError(f"{root}: the table of folds must have the columns fold, set and utterance.")
     places = {name: index for index, name in enumerate(names)}
     sets: dict[int, dict[str, list[int]]] = {}
-    for row in own.select(["fold", "set", "utterance"]).to_pylist():
+    for row in folds.select(["fold", "set", "utterance"]).to_pylist():
         if row["set"] not in SETS or not isinstance(row["fold"], int) or str(row["utterance"]) not in places:
-            raise CorpusError(f"{root}: fold {row['fold']} has {row['utterance']} in {row['set']}; see the layout.")
+            raise CorpusError(
+                f"{root}: fold {row['fold']} has {row['utterance']} in {row['set']}; it needs a whole number, an "
+                f"utterance of the table, and one of the sets {', '.join(SETS)}."
+            )
         sets.setdefault(row["fold"], {name: [] for name in SETS})[row["set"]].append(places[str(row["utterance"])])
     for number, parts in sets.items():
         if empty := [name for name, part in parts.items() if not part]:
-            raise CorpusError(f"{root}: fold {number} has no utterance in its {empty[0]} set.")
+            raise CorpusError(f"{root}: fold {number} has no utterances in its {empty[0]} set; add some.")
     return {
         number: Fold(*(np.sort(np.array(parts[name], dtype=np.int64)) for name in SETS))
         for number, parts in sorted(sets.items())

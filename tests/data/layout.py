@@ -19,7 +19,7 @@ def write_layout(root: Path, *, repeat_last_fold: bool = False, integers: bool =
     """Six speakers in three sessions, two classes, three folds that each test a speaker and validate on another."""
     rng = np.random.default_rng(0)
     names = {speaker: names_of(speaker) for speaker in SPEAKERS}
-    labels = {name: i % 2 for own in names.values() for i, name in enumerate(own)}
+    labels = {name: i % 2 for group in names.values() for i, name in enumerate(group)}
     for path, dimension in DIMENSIONS.items():
         file = root / (path.replace("comparE", "comparE_raw") if raw and path.startswith("A") else path)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def write_layout(root: Path, *, repeat_last_fold: bool = False, integers: bool =
         tested = 2 if repeat_last_fold and fold == 3 else fold
         test, validation = SPEAKERS[2 * tested - 2], SPEAKERS[2 * tested - 1]
         chosen = {"tst": names[test], "val": names[validation]}
-        chosen["trn"] = [n for speaker, own in names.items() if speaker not in (test, validation) for n in own]
+        chosen["trn"] = [n for speaker, group in names.items() if speaker not in (test, validation) for n in group]
         for prefix in SETS:
             write_set(root, fold, prefix, chosen[prefix], [labels[n] for n in chosen[prefix]], integers=integers)
     return root

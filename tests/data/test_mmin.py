@@ -55,7 +55,7 @@ def test_a_speaker_is_who_speaks_and_not_whose_motion_is_captured(root: Path) ->
     assert speaker["Ses01M_impro01_F000"] == speaker["Ses01F_impro01_F001"] == "Ses01F"
 
 
-def test_the_names_of_iemocap_tell_session_gender_and_scenario(root: Path) -> None:
+def test_names_of_iemocap_show_session_gender_and_scenario(root: Path) -> None:
     row = import_mmin(root, "small")[0].utterances.to_pylist()[0]
     assert {key: row[key] for key in ("utterance", "session", "gender", "scenario")} == {
         "utterance": "Ses01F_impro01_F001",
@@ -84,10 +84,10 @@ def test_statistics_of_the_training_set_are_compared_with_the_file(root: Path) -
     assert not any("statistics" in check for check in checks(root))
     with h5py.File(root / "A/comparE_mean_std.h5", "r+") as file:
         file["2/mean"][0] += 1
-    assert "fold 2 give" in checks(root)["warning statistics"]
+    assert "fold 2; it is not used" in checks(root)["warning statistics"]
 
 
-def test_a_repeated_fold_is_told_and_repaired(tmp_path: Path) -> None:
+def test_a_repeated_fold_is_reported_and_repaired(tmp_path: Path) -> None:
     root = write_layout(tmp_path / "repeated", repeat_last_fold=True)
     found = checks(root)
     assert found["warning repeated fold"].startswith("fold 3 repeats fold 2")
@@ -132,7 +132,9 @@ def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
     write_set(root, 1, "val", names_of("Ses03F"), [0, 1] * 4)
     write_set(root, 1, "trn", [n for s in ("Ses02F", "Ses02M", "Ses03M") for n in names_of(s)], [0, 1] * 12)
     found = checks(root)
-    assert found["warning all zero"].startswith("v: 1 of 48 utterances are zero throughout (no face found)")
+    assert found["warning all zero"].startswith(
+        "v: 1 of 48 utterances are zero throughout (no face detected), Ses02M_impro01_F002 first"
+    )
     assert "warning speakers" not in found
     write_set(root, 2, "trn", [*names_of("Ses01F"), "Ses02M_impro01_F900"], [0, 1] * 4 + [0])
     for path in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
@@ -142,7 +144,7 @@ def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
 
 
 @pytest.mark.skipif(not DIGITS.is_dir(), reason="the original files of the shipped corpus are not here")
-def test_the_shipped_digits_are_what_the_importer_makes_of_the_original_files(tmp_path: Path) -> None:
+def test_the_shipped_digits_are_the_original_files_imported(tmp_path: Path) -> None:
     result = CliRunner().invoke(data_app, ["import", "mmin", str(DIGITS), "--name", "real", "--storage", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert find_corpus("real", tmp_path).fingerprint == find_corpus("digits", tmp_path).fingerprint
@@ -229,7 +231,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "two labels for one utterance": (other_label, "another label"),
     "two utterances with one name": (array("3/val_int2name.npy", lambda x: np.repeat(x[:4], 2, 0)), "twice"),
     "an utterance in train and test": (same_in_train_and_test, "8 utterances of fold 1 are in both train and test"),
-    "one class": (one_class, "nothing to tell apart"),
+    "one class": (one_class, "only one class has utterances"),
 }
 
 
@@ -266,10 +268,10 @@ def test_a_hostile_layout_is_refused_in_one_sentence(
     [
         (("--classes", "only"), "--classes has 1 names"),
         (("--classes", "x,x"), "names a class twice"),
-        (("--name", "../outside"), "no name for a corpus"),
+        (("--name", "../outside"), "not a valid name for a corpus"),
         (("--name", "digits"), "already"),
-        (("--speaker-pattern", "("), "no regular expression"),
-        (("--speaker-pattern", "nobody(x)"), "finds no group"),
+        (("--speaker-pattern", "("), "not a valid regular expression"),
+        (("--speaker-pattern", "nobody(x)"), "matches no group"),
     ],
 )
 def test_a_hostile_option_is_refused_in_one_sentence(
@@ -278,7 +280,7 @@ def test_a_hostile_option_is_refused_in_one_sentence(
     assert expected in refusal(root, tmp_path / "store", *options)
 
 
-def test_a_store_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_reported(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     arguments = ["import", "mmin", str(root), "--name", "x", "--storage", str(tmp_path / "file" / "store")]
     result = CliRunner().invoke(data_app, arguments)

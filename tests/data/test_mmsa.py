@@ -61,9 +61,9 @@ def test_what_is_in_the_file_is_in_the_corpus(tmp_path: Path, protocol: int) -> 
 def test_without_lengths_zeros_at_the_end_are_padding(tmp_path: Path) -> None:
     content = make_content()
     expected, _ = import_mmsa(write(tmp_path / "with.pkl", content), "x")
-    for own in content.values():
+    for part in content.values():
         for key in ("audio_lengths", "vision_lengths", "text_bert"):
-            del own[key]
+            del part[key]
     found, _ = import_mmsa(write(tmp_path / "without.pkl", content), "x")
     for modality, sequences in expected.sequences.items():
         assert np.array_equal(found.sequences[modality].values, sequences.values)
@@ -102,14 +102,14 @@ class Runs:
     ],
 )
 @pytest.mark.parametrize("protocol", [0, 4])
-def test_what_would_run_a_program_is_refused_and_not_run(
+def test_code_in_a_pickle_is_refused_and_not_executed(
     tmp_path: Path, function: Callable[..., object], arguments: tuple[object, ...], asked: str, protocol: int
 ) -> None:
     trace = tmp_path / "trace.npy"
     content = make_content()
-    given = [item.format(trace) if isinstance(item, str) else item for item in arguments]
-    content["test"]["audio"] = [Runs(function, *given)]
-    with pytest.raises(CorpusError, match=r"asks for .*which is no data") as caught:
+    traced = [part.format(trace) if isinstance(part, str) else part for part in arguments]
+    content["test"]["audio"] = [Runs(function, *traced)]
+    with pytest.raises(CorpusError, match=r"contains .*which is not data") as caught:
         import_mmsa(write(tmp_path / "hostile.pkl", content, protocol), "x")
     assert asked in str(caught.value)
     assert not trace.exists()
@@ -124,26 +124,28 @@ def spoilt(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "must hold a dictionary"),
-        (spoilt(lambda c: c.pop("valid")), "lacks 'valid'"),
+        ([1, 2], "must contain a dictionary"),
+        (spoilt(lambda c: c.pop("valid")), "lacks the dictionary 'valid'"),
         (spoilt(lambda c: c["train"].pop("vision")), "train lacks 'vision'"),
-        (spoilt(lambda c: c["test"].update(id=["one"])), "is of 12 utterances, and id of 1"),
+        (spoilt(lambda c: c["test"].update(id=["one"])), "has 12 utterances, but id has 1"),
         (spoilt(lambda c: c["test"].update(audio=np.zeros((12, 3)))), r"audio must be \(utterances, time, features\)"),
-        (spoilt(lambda c: c["train"].update(regression_labels=np.full(20, np.nan))), "must be numbers"),
-        (spoilt(lambda c: c["train"].update(audio_lengths=[1])), "audio_lengths is of 1 utterances"),
+        (spoilt(lambda c: c["train"].update(regression_labels=np.full(20, np.nan))), "must be finite numbers"),
+        (spoilt(lambda c: c["train"].update(audio_lengths=[1])), "audio_lengths has 1 utterances"),
     ],
 )
-def test_what_is_not_as_the_layout_says_is_told_in_one_sentence(tmp_path: Path, content: object, message: str) -> None:
+def test_what_does_not_follow_the_layout_is_refused_in_one_sentence(
+    tmp_path: Path, content: object, message: str
+) -> None:
     with pytest.raises(CorpusError, match=message):
         import_mmsa(write(tmp_path / "odd.pkl", content), "x")
 
 
-def test_a_truncated_or_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_truncated_or_missing_file_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "half.pkl", make_content())
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(CorpusError, match="no readable pickle"):
+    with pytest.raises(CorpusError, match="not a readable pickle"):
         import_mmsa(file, "x")
     with pytest.raises(CorpusError, match="is missing"):
         import_mmsa(tmp_path / "none.pkl", "x")
-    with pytest.raises(CorpusError, match="must rise"):
+    with pytest.raises(CorpusError, match="must be in ascending order"):
         import_mmsa(write(tmp_path / "mosi.pkl", make_content()), "x", edges=[0.1, -0.1])

@@ -1,4 +1,4 @@
-"""Folds made here keep groups together and test every utterance once."""
+"""Splits keep groups together and test every utterance once."""
 
 import numpy as np
 import pyarrow as pa
@@ -41,8 +41,8 @@ def test_no_group_is_in_two_sets_and_each_utterance_is_tested_once(
     assert len(folds) == min(speakers, 10 if by == "speaker" else 4)
     names = np.array(corpus["speaker"].to_pylist())
     for fold in folds.values():
-        own = [set(names[part]) for part in (fold.train, fold.validation, fold.test)]
-        assert sum(map(len, own)) == len(set.union(*own))
+        groups = [set(names[part]) for part in (fold.train, fold.validation, fold.test)]
+        assert sum(map(len, groups)) == len(set.union(*groups))
 
 
 def test_strata_have_the_classes_in_equal_shares() -> None:
@@ -63,17 +63,17 @@ def test_a_seed_makes_the_same_folds_again_and_another_makes_others() -> None:
     [
         ("speakr", "--split-by speakr: .*speaker"),
         ("label", "--split-by label"),
-        ("stratified:2", "from 3"),
-        ("stratified:many", "from 3"),
+        ("stratified:2", "between 3 and 1000"),
+        ("stratified:many", "between 3 and 1000"),
     ],
 )
-def test_what_cannot_be_split_is_told(by: str, message: str) -> None:
+def test_an_impossible_split_is_refused(by: str, message: str) -> None:
     with pytest.raises(CorpusError, match=message):
         split(table(60, 5), by, 0)
 
 
-def test_too_few_groups_or_utterances_are_told() -> None:
+def test_too_few_groups_or_utterances_are_refused() -> None:
     with pytest.raises(CorpusError, match="2 groups are too few"):
         split(table(60, 2), "speaker", 0)
-    with pytest.raises(CorpusError, match="a class has 4 utterances"):
+    with pytest.raises(CorpusError, match="a class has only 4 utterances"):
         split(table(12, None), "stratified:5", 0)

@@ -66,7 +66,7 @@ def test_what_is_in_the_tables_is_in_the_corpus(tmp_path: Path, *, parquet: bool
     assert any(finding.check == "speakers" for finding in findings)  # in train and test, in these folds
 
 
-def test_folds_may_be_made_here(root: Path) -> None:
+def test_folds_may_be_made_by_the_importer(root: Path) -> None:
     corpus, findings = import_table(root, "mine", split_by="speaker", seed=1)
     assert len(corpus.folds) == 6
     assert "split by speaker" in corpus.about
@@ -106,15 +106,15 @@ def edit(file: str, change: Callable[[str], str]) -> Callable[[Path], None]:
         (lambda root: (root / "folds.csv").unlink(), "neither a table of folds nor a column set"),
         (lambda root: (root / "t" / "u003.npy").unlink(), "lacks modality t of 1 of 48 utterances, u003 first"),
         (lambda root: np.save(root / "t" / "u003.npy", np.zeros(4)), r"must hold numbers \(time, features\)"),
-        (lambda root: np.save(root / "t" / "u003.npy", np.zeros((4, 9))), "5 features here and 9 there"),
-        (lambda root: (root / "t" / "u003.npy").write_bytes(b"nonsense"), "no plain NumPy file"),
+        (lambda root: np.save(root / "t" / "u003.npy", np.zeros((4, 9))), "5 features of modality t and others 9"),
+        (lambda root: (root / "t" / "u003.npy").write_bytes(b"nonsense"), "not a plain NumPy file"),
         (edit("utterances.csv", lambda text: text.replace("label", "class")), "no column label"),
-        (edit("utterances.csv", lambda text: text.replace("u001", "u000")), "u000 stands twice"),
+        (edit("utterances.csv", lambda text: text.replace("u001", "u000")), "u000 appears twice"),
         (edit("folds.csv", lambda text: text.replace("u001", "u999")), "fold 1 has u999"),
-        (edit("folds.csv", lambda text: text.replace("validation", "test")), "no utterance in its validation set"),
+        (edit("folds.csv", lambda text: text.replace("validation", "test")), "no utterances in its validation set"),
     ],
 )
-def test_what_is_not_as_the_layout_says_is_told_in_one_sentence(
+def test_what_does_not_follow_the_layout_is_refused_in_one_sentence(
     root: Path, spoil: Callable[[Path], None], message: str
 ) -> None:
     spoil(root)
