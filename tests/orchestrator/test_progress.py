@@ -3,10 +3,10 @@ import io
 import pytest
 from rich.console import Console
 
-from ifmmin.model.checkpoint import Epoch
-from ifmmin.orchestrator.commands.progress import Display
+from ifmmin.model.history import Epoch
+from ifmmin.orchestrator.commands.display import Display
+from ifmmin.orchestrator.execution.events import EpochEnded, Failed, Finished, Skipped, StageFailure, Started, Tick
 from ifmmin.orchestrator.execution.pace import Pace
-from ifmmin.orchestrator.execution.scheduler import Failure
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from tests.small import make_corpus
@@ -14,7 +14,7 @@ from tests.small import make_corpus
 
 @pytest.fixture
 def plan() -> Plan:
-    return make_plan(load_configuration("demo", {"folds": "1-2", "parameters": {"epochs": 10}}), make_corpus())
+    return make_plan(load_configuration("demo", {"folds": "1-2", "hyperparameters": {"epochs": 10}}), make_corpus())
 
 
 def display_of(plan: Plan, *, terminal: bool) -> tuple[Display, io.StringIO]:
@@ -27,12 +27,12 @@ def test_the_terminal_shows_running_stages_a_line_each_and_what_is_left(plan: Pl
     display, output = display_of(plan, terminal=True)
     pretrain, train, evaluate, *_ = plan.stages.values()
     with display:
-        display.started(pretrain)
-        display.epoch(pretrain, Epoch(10, 1e-4, {}, 0.5, 0.512, seconds=2.0))
-        display.finished(pretrain, 20.0)
-        display.started(train)
-        display.epoch(train, Epoch(4, 1e-4, {}, 0.5, 0.6543, seconds=3.0))
-        display.tick()
+        display.take(Started(pretrain))
+        display.take(EpochEnded(pretrain, Epoch(10, 1e-4, {}, 0.5, 0.512, seconds=2.0)))
+        display.take(Finished(pretrain, 20.0))
+        display.take(Started(train))
+        display.take(EpochEnded(train, Epoch(4, 1e-4, {}, 0.5, 0.6543, seconds=3.0)))
+        display.take(Tick())
     lines = [line.strip() for line in output.getvalue().splitlines()]
     # left: 6 of 10 epochs of 3 s here, 10 of 2 s and 10 of 3 s on the other fold, one stage at a time
     assert "demo: 1 of 6 stages done, 1 running, 0 s so far, about 1 min 8 s left" in output.getvalue()
@@ -44,9 +44,9 @@ def test_a_failure_is_told_at_once_also_without_a_terminal(plan: Plan) -> None:
     display, output = display_of(plan, terminal=False)
     pretrain, train, *_ = plan.stages.values()
     with display:
-        display.failed(pretrain, Failure("DivergedError: the loss is nan", "file"))
-        display.skipped(train)
-        display.tick()
+        display.take(Failed(pretrain, StageFailure("DivergedError: the loss is nan", "file")))
+        display.take(Skipped(train))
+        display.take(Tick())
     assert output.getvalue() == "failed if-mmin, fold 1, seed 0, pretrain: DivergedError: the loss is nan\n"
 
 

@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from ifmmin.data.catalogue import folder_for
 from ifmmin.data.corpus import write_corpus
 from ifmmin.data.errors import UserError
-from ifmmin.model.checkpoint import Epoch
-from ifmmin.orchestrator.commands.progress import Display
-from ifmmin.orchestrator.commands.run import Watcher
-from ifmmin.orchestrator.execution.pace import Pace
-from ifmmin.orchestrator.execution.scheduler import Failure
-from ifmmin.orchestrator.execution.status import Status, StatusKeeper, show_status
+from ifmmin.model.history import Epoch
+from ifmmin.orchestrator.commands.status import command as show_status
+from ifmmin.orchestrator.execution.events import EpochEnded, Event, Failed, Finished, StageFailure, Started, Tick
+from ifmmin.orchestrator.execution.status import Status, StatusKeeper
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
-from ifmmin.orchestrator.planning.plan import Plan, Run, Stage
+from ifmmin.orchestrator.planning.plan import Plan, Run
+from ifmmin.orchestrator.planning.stage import Stage
+from ifmmin.orchestrator.tracking.experiments import Tracker
 from tests.orchestrator.conftest import run_in_this_process
 from tests.small import make_corpus
 
@@ -30,7 +29,7 @@ def experiment(tmp_path: Path) -> Experiment:
     """Three folds with one epoch, of which the first is complete."""
     storage = str(tmp_path / "store")
     write_corpus(make_corpus(), folder_for("small", storage))
-    settings = {"corpus": "small", "parameters": {"epochs": 1}, "storage": storage}
+    settings = {"corpus": "small", "hyperparameters": {"epochs": 1}, "storage": storage}
     experiment = Experiment.of(load_configuration("demo", settings))
     experiment.record()
     run_in_this_process(part_of(experiment.plan, experiment.plan.runs[0]), experiment.corpus, experiment.store)
@@ -48,14 +47,14 @@ def stages_of(experiment: Experiment, fold: int) -> list[Stage]:
 def keeper_at_work(experiment: Experiment) -> StatusKeeper:
     """It has seen fold 1 end, fold 2 fail and fold 3 begin."""
     keeper = StatusKeeper(experiment.store, "demo")
-    for stage in stages_of(experiment, 1):
-        keeper.started(stage)
-        keeper.finished(stage)
     failing, running = stages_of(experiment, 2)[0], stages_of(experiment, 3)[0]
-    keeper.started(failing)
-    keeper.failed(failing, Failure("DivergedError: the loss is nan", "failures/it.txt"))
-    keeper.started(running)
-    keeper.epoch(running, Epoch(1, 1e-3, {"total": 1.0}, 0.5, 0.5, 1.0))
+    events: list[Event] = []
+    for stage in stages_of(experiment, 1):
+        events += [Started(stage), Finished(stage, 1.0)]
+    events += [Started(failing), Failed(failing, StageFailure("DivergedError: the loss is nan", "failures/it.txt"))]
+    events += [Started(running), EpochEnded(running, Epoch(1, 1e-3, {"total": 1.0}, 0.5, 0.5, 1.0))]
+    for event in events:
+        keeper.take(event)
     return keeper
 
 
@@ -66,7 +65,7 @@ def told(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> dict[str
 
 
 def test_what_is_done_runs_and_failed_is_told(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
-    keeper_at_work(experiment).tick()
+    keeper_at_work(experiment).take(Tick())
     status = told(experiment, capsys)
     assert status["systems"] == [{"system": "if-mmin", "stages": 9, "done": 3, "running": 1, "failed": 1, "left": 4}]
     assert status["running"] == {stages_of(experiment, 3)[0].key: 1}
@@ -76,7 +75,7 @@ def test_what_is_done_runs_and_failed_is_told(experiment: Experiment, capsys: py
     assert "running: if-mmin, fold 3, seed 0, pretrain, epoch 1 of 1" in shown
     assert "failed: if-mmin, fold 2, seed 0, pretrain: DivergedError: the loss is nan" in shown.replace("\n", " ")
     assert "failures/it.txt" in shown
-    assert "3 of 9 stages are done; the driver was heard of" in shown
+    assert "3 of 9 stages are done. The driver last wrote its status" in shown
 
 
 def test_a_driver_that_ended_runs_nothing(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +83,7 @@ def test_a_driver_that_ended_runs_nothing(experiment: Experiment, capsys: pytest
     status = told(experiment, capsys)
     assert (status["running"], status["alive"], len(status["failed"])) == ({}, False, 1)
     show_status("demo", experiment.store.location, as_json=False)
-    assert "nothing runs; the same ifmmin run goes on from there" in capsys.readouterr().out
+    assert "nothing is running. Run the experiment again to resume." in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_a_driver_that_was_killed_is_taken_to_be_gone(
@@ -96,32 +95,29 @@ def test_a_driver_that_was_killed_is_taken_to_be_gone(
     show_status("demo", experiment.store.location, as_json=False)
     shown = capsys.readouterr().out
     assert "running:" not in shown
-    assert "has not been heard of for 5 min" in shown
+    assert "has not written its status for 5 min" in shown
 
 
 def test_an_experiment_that_is_complete_points_to_its_report(
     finished_experiment: Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_status("demo", finished_experiment.store.location, as_json=False)
-    assert "9 of 9 stages are done; ifmmin report demo" in capsys.readouterr().out
+    assert "9 of 9 stages are done. ifmmin report demo" in capsys.readouterr().out
 
 
-class Gone:
+class Unreachable(Tracker):
     """A tracker whose server does not answer."""
 
-    def __init__(self) -> None:
-        self.asked = 0
+    asked = 0
 
-    def record_run(self, _: Run) -> None:
+    def record_run(self, run: Run) -> None:  # noqa: ARG002
         self.asked += 1
         raise UserError("no answer")
 
 
 def test_a_tracking_server_that_goes_away_does_not_stop_the_computing(experiment: Experiment) -> None:
-    tracker, plan = Gone(), experiment.plan
-    with Display(Console(quiet=True), "demo", plan, list(plan.stages.values()), Pace()) as display:
-        watcher = Watcher(display, StatusKeeper(experiment.store, "demo"), tracker, plan)  # type: ignore[arg-type]
-        for stage in plan.stages.values():
-            watcher.started(stage)
-            watcher.finished(stage, 1.0)
+    tracker = Unreachable(experiment)
+    for stage in experiment.plan.stages.values():
+        tracker.take(Started(stage))
+        tracker.take(Finished(stage, 1.0))
     assert tracker.asked == 1
