@@ -137,7 +137,7 @@ def _array(file: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.flo
 
 def _classes(root: Path, column: list[object]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Names of the classes, and labels: whole numbers as they are, or the places of names in alphabetical order."""
-    if any(value is None for value in column):
+    if any(value in (None, "") for value in column):
         raise CorpusError(f"{root}: an utterance has no label; add it, or leave the utterance out.")
     if all(isinstance(value, int) for value in column):
         labels = np.array(column, dtype=np.int64)

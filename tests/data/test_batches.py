@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifmmin.data.batches import Examples, Inputs, availability
+from ifmmin.data.batches import Examples, Inputs, availability, stack_batches
 from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Modality
 from ifmmin.data.corpus import training_statistics
 from tests.small import make_corpus
@@ -38,6 +40,28 @@ def test_batches_visit_every_utterance_once_in_order() -> None:
 def test_sets_of_a_fold_share_the_features_of_the_corpus() -> None:
     examples = Examples(CORPUS, 1, "train")
     assert np.shares_memory(examples._sources["v"].values.numpy(), CORPUS.sequences["v"].values)
+
+
+def test_a_stack_of_batches_holds_each_batch_padded_to_the_longest() -> None:
+    sets = [Examples(CORPUS, fold, "train") for fold in (1, 2)]
+    rows = [torch.tensor([3, 0, 3]), torch.tensor([1, 15, 2])]
+    stack = stack_batches(sets, rows)
+    for index, batch in enumerate(part.batch(r) for part, r in zip(sets, rows, strict=True)):
+        assert len(batch) == 3
+        assert torch.equal(stack.rows[index], batch.rows)
+        assert torch.equal(stack.labels[index], batch.labels)
+        for modality in MODALITIES:
+            steps = batch.features[modality].shape[1]
+            assert torch.equal(stack.lengths[modality][index], batch.lengths[modality])
+            assert torch.equal(stack.features[modality][index, :, :steps], batch.features[modality])
+            assert not stack.features[modality][index, :, steps:].any()
+
+
+def test_features_are_copied_to_a_device_once_for_all_sets() -> None:
+    first, second = Examples(CORPUS, 1, "train", "meta"), Examples(CORPUS, 2, "test", "meta")
+    assert first._sources["v"].values is second._sources["v"].values
+    other = Examples(replace(CORPUS, fingerprint="another"), 1, "train", "meta")
+    assert other._sources["v"].values is not first._sources["v"].values
 
 
 def inputs_of(rows: np.ndarray, missing: tuple[int, str] | None = None) -> Inputs:

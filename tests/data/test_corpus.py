@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifmmin.data.catalogue import find_corpus, folder_for
 from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import (
     Corpus,
@@ -162,6 +161,17 @@ def spoil_header(**changes: object) -> Callable[[Path], object]:
     return spoil
 
 
+def other_utterances(folder: Path) -> None:
+    write_corpus(make_corpus(24), folder / "other")
+    (folder / "other" / "v.arrow").rename(folder / "v.arrow")
+
+
+def other_sets(folder: Path) -> None:
+    table = pa.table({"fold": [1, 1], "set": ["train", "trial"], "utterance": [0, 1]})
+    with pa.ipc.new_file(folder / "folds.arrow", table.schema) as writer:
+        writer.write_table(table)
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "header truncated": (lambda f: (f / "corpus.json").write_text('{"format": 1, "na'), "damaged"),
     "header without classes": (spoil_header(classes=None), "damaged"),
@@ -170,6 +180,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "features missing": (lambda f: (f / "v.arrow").unlink(), "v.arrow"),
     "features truncated": (lambda f: (f / "a.arrow").write_bytes((f / "a.arrow").read_bytes()[:500]), "damaged"),
     "features that are text": (lambda f: (f / "a.arrow").write_text("text"), "damaged"),
+    "tables of other utterances": (other_utterances, "differ in length"),
+    "sets of other names": (other_sets, "damaged"),
     "tables exchanged": (lambda f: (f / "folds.arrow").rename(f / "utterances.arrow"), "folds.arrow"),
 }
 
@@ -214,13 +226,3 @@ def test_a_corpus_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     write_corpus(make_corpus(), tmp_path / "corpora" / "small")
     with pytest.raises(CorpusError, match="exists already"):
         write_corpus(make_corpus(), tmp_path / "corpora" / "small")
-
-
-def test_corpora_are_found_by_name(tmp_path: Path) -> None:
-    assert len(find_corpus("digits", tmp_path)) == 2000
-    write_corpus(make_corpus(), folder_for("small", tmp_path))
-    assert len(find_corpus("small", tmp_path)) == 48
-    with pytest.raises(CorpusError, match=r"no corpus 'smal'; did you mean 'small'\? Known: digits, small"):
-        find_corpus("smal", tmp_path)
-    with pytest.raises(CorpusError, match="already"):
-        folder_for("small", tmp_path)

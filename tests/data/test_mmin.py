@@ -17,7 +17,7 @@ from ifmmin.data.corpus import training_statistics
 from ifmmin.data.errors import UserError
 from ifmmin.data.layouts.mmin import import_mmin
 from ifmmin.orchestrator.commands.data import app as data_app
-from tests.data.layout import change_array, change_sequence, names_of, write_layout, write_set
+from tests.data.layout import DIMENSIONS, SPEAKERS, change_array, change_sequence, names_of, write_layout, write_set
 
 DIGITS = Path(__file__).parents[3] / "shared" / "corpora" / "digits-mmin"
 
@@ -127,6 +127,41 @@ def test_classes_in_a_wrong_order_are_an_error_where_the_counts_are_known(root: 
     assert "wrong order" in finding.message
 
 
+def test_utterances_outside_the_folds_are_left_out_with_a_warning(root: Path) -> None:
+    with h5py.File(root / "V/denseface.h5", "r+") as features:
+        features["unused"] = np.ones((2, 4))
+    corpus, findings = import_mmin(root, "small")
+    assert len(corpus) == 48
+    (finding,) = [f for f in findings if f.check == "extra features"]
+    assert finding.message == f"{root / 'V/denseface.h5'}: 1 utterances are in no fold; left out"
+
+
+def test_four_classes_of_iemocap_get_its_names(root: Path) -> None:
+    for file in root.glob("target/*/*_label.npy"):
+        change_array(file, lambda x: np.eye(4, dtype=np.int64)[np.arange(len(x)) % 4])
+    corpus, findings = import_mmin(root, "small")
+    assert corpus.classes == tuple(IEMOCAP_COUNTS)
+    assert any(f.check == "classes" and "not the usual selection" in f.message for f in findings)
+
+
+def test_names_of_an_unknown_form_have_no_speakers(root: Path) -> None:
+    for file in root.glob("target/*/*_int2name.npy"):
+        change_array(file, lambda x: np.array([name.replace(b"Ses", b"clip") for name in x.reshape(-1)]))
+    for path in DIMENSIONS:
+        with h5py.File(root / path, "r+") as features:
+            for name in list(features):
+                features.move(name, name.replace("Ses", "clip"))
+    corpus, findings = import_mmin(root, "small")
+    assert corpus.speakers is None
+    assert corpus.utterances.column_names == ["utterance", "label"]
+    assert any(f.check == "speakers" and f.severity == "note" for f in findings)
+
+
+def test_a_class_without_utterances_is_a_warning(root: Path) -> None:
+    found = checks(root, classes=["calm", "angry", "bored"])
+    assert found["warning classes"] == "a class has no utterances: calm 24, angry 24, bored 0"
+
+
 def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
     change_sequence(root / "V/denseface.h5", np.zeros((5, 4)))
     write_set(root, 1, "val", names_of("Ses03F"), [0, 1] * 4)
@@ -166,6 +201,12 @@ def group(root: Path) -> None:
     change_sequence(root / "L/bert_large.h5", None)
     with h5py.File(root / "L/bert_large.h5", "r+") as features:
         features.create_group("Ses02M_impro01_F002")
+
+
+def all_without_features(root: Path) -> None:
+    for speaker in SPEAKERS:
+        for name in names_of(speaker):
+            change_sequence(root / "V/denseface.h5", np.ones((3, 0)), name)
 
 
 def emptied(root: Path) -> None:
@@ -210,6 +251,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a sequence of one dimension": (sequence(np.ones(4)), "Ses02M_impro01_F002"),
     "a sequence of other width": (sequence(np.ones((3, 9))), "9 features"),
     "a sequence without features": (sequence(np.ones((3, 0))), "0 features"),
+    "sequences without features": (all_without_features, "the sequences have no features"),
     "a sequence of text": (sequence(b"words"), "Ses02M_impro01_F002"),
     "a group for a sequence": (group, "a group"),
     "a sequence without frames": (sequence(np.ones((0, 4))), "have no frames"),
@@ -222,6 +264,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "labels truncated": (truncated("target/1/trn_label.npy"), "trn_label.npy"),
     "names pickled": (pickled, "val_int2name.npy"),
     "names that are numbers": (array("1/trn_int2name.npy", lambda x: np.arange(len(x))), "trn_int2name.npy"),
+    "names that are not UTF-8": (array("1/trn_int2name.npy", lambda x: np.full(len(x), b"\xff")), "not UTF-8"),
     "an empty set": (array("1/val_int2name.npy", lambda x: x[:0]), "val_int2name.npy"),
     "labels out of range": (array("1/trn_label.npy", lambda x: x.argmax(1) - 1), "the label -1"),
     "labels of a thousand classes": (array("1/trn_label.npy", lambda x: x.argmax(1) + 5000), "label 500"),

@@ -85,6 +85,13 @@ def test_a_column_of_sets_is_one_fold(root: Path) -> None:
     assert "set" not in corpus.utterances.column_names
 
 
+def test_whole_numbers_are_labels_as_they_are(root: Path) -> None:
+    edit("utterances.csv", lambda text: text.replace("class 1", "5").replace("class ", ""))(root)
+    corpus, _ = import_table(root, "mine")
+    assert corpus.classes == tuple("012345")
+    assert set(corpus.labels) == {0, 2, 5}
+
+
 def test_features_that_are_not_there_are_none(root: Path) -> None:
     (root / "a" / "u001.npy").unlink()
     found = read_features(root, ["u000", "u001", "new"])
@@ -99,6 +106,14 @@ def edit(file: str, change: Callable[[str], str]) -> Callable[[Path], None]:
     return apply
 
 
+def numbers_for_labels(largest: int) -> Callable[[Path], None]:
+    return edit("utterances.csv", lambda text: text.replace("class 2", str(largest)).replace("class ", ""))
+
+
+def with_frames(columns: dict[str, list[object]]) -> Callable[[Path], None]:
+    return lambda root: pa.parquet.write_table(pa.table(columns), root / "v.parquet")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -110,6 +125,13 @@ def edit(file: str, change: Callable[[str], str]) -> Callable[[Path], None]:
         (lambda root: (root / "t" / "u003.npy").write_bytes(b"nonsense"), "not a plain NumPy file"),
         (edit("utterances.csv", lambda text: text.replace("label", "class")), "no column label"),
         (edit("utterances.csv", lambda text: text.replace("u001", "u000")), "u000 appears twice"),
+        (edit("utterances.csv", lambda text: text.replace("utterance", "name")), "must have a column utterance"),
+        (edit("utterances.csv", lambda text: text.replace('"class 0"', "", 1)), "an utterance has no label"),
+        (numbers_for_labels(2000), "whole numbers from 0 to 999"),
+        (edit("folds.csv", lambda text: text.replace('"set"', '"part"')), "must have the columns fold, set and utter"),
+        (lambda root: (root / "folds.parquet").write_bytes(b"nonsense"), "folds.parquet cannot be read"),
+        (with_frames({"name": ["u000"]}), "v.parquet must have the columns utterance and frames"),
+        (with_frames({"utterance": ["u000"], "frames": [[[1.0, 2.0], [3.0]]]}), "lists of equally many numbers"),
         (edit("folds.csv", lambda text: text.replace("u001", "u999")), "fold 1 has u999"),
         (edit("folds.csv", lambda text: text.replace("validation", "test")), "no utterances in its validation set"),
     ],
