@@ -34,7 +34,7 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors
-    assert "the same command goes on from there" in output
+    assert "Run the same command to resume" in output
     assert "Traceback" not in errors
     interrupted = completed(folder)
     assert len(interrupted) == 3

@@ -142,6 +142,7 @@ def test_another_reference_is_another_report(compared: Experiment) -> None:
     assert other.summary.equals(usual.summary)
 
 
+@pytest.mark.slow  # for its figures
 def test_one_system_is_compared_with_none(finished_experiment: Experiment) -> None:
     analysis = analysis_of(finished_experiment)
     assert analysis.comparison is None
@@ -190,6 +191,7 @@ def test_a_report_is_kept_with_what_it_is_a_report_of(tmp_path: Path) -> None:
     assert (folder / "figures" / "one.png").read_bytes() == b"figure"
 
 
+@pytest.mark.slow  # for its evaluations and figures
 def test_protocols_that_are_complete_are_in_the_report_and_agree_with_the_table(
     compared: Experiment, tmp_path: Path
 ) -> None:
@@ -227,6 +229,7 @@ def test_protocols_that_are_complete_are_in_the_report_and_agree_with_the_table(
         protocol_plan(compared.plan, before.results.runs, ["random-modalities"])
 
 
+@pytest.mark.slow  # for its figures
 @pytest.mark.usefixtures("newcomers")
 def test_a_system_with_a_pretraining_for_each_condition_has_a_report_with_its_losses_and_features(
     finished_experiment: Experiment, tmp_path: Path

@@ -125,6 +125,7 @@ print(ifmmin.__file__, *answer["condition"])
 """
 
 
+@pytest.mark.slow  # MLflow is imported once more
 @pytest.mark.usefixtures("served")
 def test_a_served_model_runs_its_own_code_beside_another_projects_data_and_model(
     client: MlflowClient, tmp_path: Path

@@ -11,6 +11,7 @@ import pytest
 from ifmmin.orchestrator.commands import ui
 from ifmmin.orchestrator.tracking import pages
 from ifmmin.orchestrator.tracking.client import TrackingError
+from tests.gate import PATIENCE_S
 
 
 @pytest.fixture
@@ -83,10 +84,10 @@ def test_pages_are_served_until_interrupted(here: Path) -> None:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith(f"http://127.0.0.1:{port}/#/experiments")
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             assert b"MLflow" in answer.read()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, errors) == (0, "")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
