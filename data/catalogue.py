@@ -52,13 +52,20 @@ def keep_corpus(corpus: Corpus, findings: Sequence[Finding], storage: Location) 
     Raises:
         CorpusError: the audit has found an error, the name is taken, or the store cannot be written.
     """
+    stop_at_errors(findings, f"Corpus '{corpus.name}' was not imported", "correct the files and import them again")
+    return write_corpus(corpus, folder_for(corpus.name, storage))
+
+
+def stop_at_errors(findings: Sequence[Finding], what: str, remedy: str) -> None:
+    """Refuse a corpus in whose audit there is an error.
+
+    Raises:
+        CorpusError: what is refused, the first error, and the remedy.
+    """
     errors = [finding.message for finding in findings if finding.severity == "error"]
     if errors:
         others = f" (the first of {len(errors)} errors)" if len(errors) > 1 else ""
-        raise CorpusError(
-            f"Corpus '{corpus.name}' was not imported: {errors[0]}{others}; correct the files and import them again."
-        )
-    return write_corpus(corpus, folder_for(corpus.name, storage))
+        raise CorpusError(f"{what}: {errors[0]}{others}; {remedy}.")
 
 
 def _is_name(name: str) -> bool:

@@ -8,7 +8,6 @@ import typer
 if TYPE_CHECKING:
     from ifmmin.data.audit import Finding
     from ifmmin.data.corpus import Corpus
-    from ifmmin.data.folder import Folder
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or make corpora.")
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
@@ -58,7 +57,7 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
     from dataclasses import asdict
 
     from ifmmin.data.audit import audit as find_all
-    from ifmmin.data.catalogue import find_corpus
+    from ifmmin.data.catalogue import find_corpus, stop_at_errors
     from ifmmin.data.corpus import verify_corpus
 
     corpus = find_corpus(name, storage)
@@ -68,7 +67,7 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         _show_findings(name, findings)
-    _stop_at_errors(findings, f"Corpus '{name}' cannot be trusted", "import it again from mended files")
+    stop_at_errors(findings, f"Corpus '{name}' cannot be trusted", "import it again from corrected files")
 
 
 @import_app.command(epilog="Example: ifmmin data import mmin features/IEMOCAP --name iemocap --fix-folds")
@@ -86,10 +85,10 @@ def mmin(
     from ifmmin.data.catalogue import folder_for
     from ifmmin.data.layouts.mmin import import_mmin
 
-    folder = folder_for(name, storage)
+    folder_for(name, storage)
     names = [part.strip() for part in classes.split(",")] if classes else None
     corpus, findings = import_mmin(root, name, classes=names, speaker_pattern=speaker_pattern, fix_folds=fix_folds)
-    _keep(corpus, findings, folder, root)
+    _keep(corpus, findings, storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
@@ -106,12 +105,12 @@ def mmsa(
     from ifmmin.data.errors import CorpusError
     from ifmmin.data.layouts.mmsa import import_mmsa
 
-    folder = folder_for(name, storage)
+    folder_for(name, storage)
     try:
         cuts = [float(part) for part in edges.split(",")] if edges else []
     except ValueError:
         raise CorpusError(f"--edges {edges}: write numbers, such as --edges=-0.1,0.1.") from None
-    _keep(*import_mmsa(file, name, edges=cuts), folder, file)
+    _keep(*import_mmsa(file, name, edges=cuts), storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
@@ -128,8 +127,8 @@ def table(
     from ifmmin.data.catalogue import folder_for
     from ifmmin.data.layouts.table import import_table
 
-    folder = folder_for(name, storage)
-    _keep(*import_table(root, name, split_by=split_by, seed=seed), folder, root)
+    folder_for(name, storage)
+    _keep(*import_table(root, name, split_by=split_by, seed=seed), storage)
 
 
 @app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
@@ -158,13 +157,12 @@ def synth(
     typer.echo(f"Next: ifmmin run demo --corpus {name}")
 
 
-def _keep(corpus: "Corpus", findings: "list[Finding]", folder: "Folder", source: Path) -> None:
+def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
     """Show what the audit found, and write the corpus if that is no error."""
-    from ifmmin.data.corpus import write_corpus
+    from ifmmin.data.catalogue import keep_corpus
 
     _show_findings(corpus.name, findings)
-    _stop_at_errors(findings, f"Corpus '{corpus.name}' was not imported", f"mend it in {source}")
-    write_corpus(corpus, folder)
+    keep_corpus(corpus, findings, storage)
     folds = f"{len(corpus.folds)} fold{'s' if len(corpus.folds) > 1 else ''}"
     typer.echo(f"Imported '{corpus.name}': {len(corpus):,} utterances, {folds}.")
     typer.echo(f"Next: ifmmin run demo --corpus {corpus.name}")
@@ -222,15 +220,6 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
     for number, sizes in description["folds"].items():
         folds.add_row(str(number), *(f"{size:,}" for size in sizes.values()))
     console.print(folds)
-
-
-def _stop_at_errors(findings: "list[Finding]", what: str, remedy: str) -> None:
-    from ifmmin.data.errors import CorpusError
-
-    errors = [finding.message for finding in findings if finding.severity == "error"]
-    if errors:
-        others = f" (the first of {len(errors)} errors above)" if len(errors) > 1 else ""
-        raise CorpusError(f"{what}: {errors[0]}{others}; {remedy}.")
 
 
 def _show_findings(name: str, findings: "list[Finding]") -> None:

@@ -1,1 +1,4 @@
-"""Stages on Ray: the schedule, the scheduler that carries it out, workers, the cluster, events and status."""
+"""Stages on Ray: the pure schedule, the scheduler that carries it out and yields events, workers, cluster and status.
+
+Not here: which stages there are, which `planning` says, and what is shown of them, which `commands` do.
+"""

@@ -31,7 +31,7 @@ def ray_session(compute: Compute) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Failures are told by the driver, once; Ray would print them again for every stage that depended on one.
+    # The driver reports failures, once; Ray would print them again for every stage that depended on one.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     options: dict[str, Any] = {"address": _address(), "log_to_driver": False, "logging_level": logging.ERROR}
     try:

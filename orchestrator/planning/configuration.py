@@ -183,7 +183,7 @@ def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, 
         raise ConfigurationError(_sentence(source, error)) from None
 
 
-def parse_hyperparameters(settings: list[str]) -> dict[str, int | float | bool | str]:
+def parse_hyperparameters(assignments: list[str]) -> dict[str, int | float | bool | str]:
     """Hyperparameters from the command line's `--set key=value`.
 
     >>> parse_hyperparameters(["lambda2=50", "train.learning_rate=1e-3", "pooling=mean", "bidirectional=true"])
@@ -193,10 +193,10 @@ def parse_hyperparameters(settings: list[str]) -> dict[str, int | float | bool |
         ConfigurationError: one is not of that form.
     """
     values: dict[str, int | float | bool | str] = {}
-    for setting in settings:
-        key, _, text = (part.strip() for part in setting.partition("="))
+    for assignment in assignments:
+        key, _, text = (part.strip() for part in assignment.partition("="))
         if not key or not text:
-            raise ConfigurationError(f"--set {setting}: write key=value, such as --set lambda2=50.")
+            raise ConfigurationError(f"--set {assignment}: write key=value, such as --set lambda2=50.")
         values[key] = parse_value(text)
     return values
 
@@ -215,7 +215,7 @@ def _read(source: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""
-        raise ConfigurationError(f"{source} is not valid YAML{line}; mend it there.") from None
+        raise ConfigurationError(f"{source} is not valid YAML{line}; correct it there.") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigurationError(f"{source} must hold keys and values, such as 'corpus: digits'.")
     values.setdefault("name", Path(source).stem)

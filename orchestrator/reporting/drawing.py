@@ -1,4 +1,4 @@
-"""How figures look and how they are kept: one palette, told apart without colour too, and a caption with each."""
+"""How figures look and how they are kept: one palette, distinct without colour too, and a caption with each."""
 
 import io
 import textwrap
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#8c510a")
-"""Okabe and Ito's first, told apart by colour-blind readers; lines, markers and hatches do it in black and white."""
+"""Okabe and Ito's first, distinct for colour-blind readers; lines, markers and hatches do it in black and white."""
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)), (0, (3, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

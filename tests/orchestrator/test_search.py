@@ -238,7 +238,7 @@ def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path
 
     def trials() -> list[dict[str, object]]:
         file = folder / "ifmmin-store" / "searches" / "search.json"
-        return json.loads(file.read_text())["trials"] if file.exists() else []  # type: ignore[no-any-return]
+        return json.loads(file.read_text())["trials"] if file.exists() else []
 
     before: dict[Path, int] = {}
     known: list[object] = []
