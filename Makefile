@@ -2,25 +2,31 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?=
-# Tests spend much of their time waiting for processes to start: two at once take half the time, on two cores too.
+# Many tests wait for processes that start: two at once take little more than half the time, on two cores too.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast check clean
+.PHONY: demo test test-fast check all-tests fast-tests clean
 
 demo: .venv/installed
 	$(BIN)/ifmmin run demo $(DEMO)
 
-test: check
-	$(PYTEST) --cov --cov-report term
+test: .venv/installed
+	$(MAKE) --jobs 2 check all-tests
 
-test-fast: check
-	$(PYTEST) -m "not slow"
+test-fast: .venv/installed
+	$(MAKE) --jobs 2 check fast-tests
 
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+all-tests: .venv/installed
+	$(PYTEST) --cov
+
+fast-tests: .venv/installed
+	$(PYTEST) -m "not slow"
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
