@@ -115,12 +115,12 @@ def details_of(details: Details, system: str) -> Details:
     def part(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["system"] == system]
 
-    embeddings = [replace(own, points=part(own.points)) for own in details.embeddings]
+    embeddings = [replace(kind, points=part(kind.points)) for kind in details.embeddings]
     return Details(
         calibration=part(details.calibration),
         subgroups=part(details.subgroups),
         gaps=part(details.gaps),
-        embeddings=[own for own in embeddings if len(own.points)],
+        embeddings=[kind for kind in embeddings if len(kind.points)],
     )
 
 

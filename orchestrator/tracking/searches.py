@@ -72,7 +72,7 @@ class SearchTracker:
             for number, trial in enumerate(record.trials):
                 self._record_trial(client, number, trial)
             if record.best:
-                best = {f"best.{name}": str(value) for name, value in record.best.hyperparameters.items()}
+                best = {f"best.{name}": write_value(value) for name, value in record.best.hyperparameters.items()}
                 measured = [Measurement(f"best/{SCORE}", record.best.means[-1], _now(), 0)]
                 for name, value in best.items():
                     client.set_tag(self._parent, name, value)

@@ -3,11 +3,13 @@
 import re
 import shutil
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from ifmmin.data.audit import audit
 from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.errors import UserError
 from ifmmin.model.definition import Embedding
@@ -104,15 +106,13 @@ def test_the_page_is_complete_and_needs_no_other_file(files: dict[str, bytes]) -
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 
 
-def test_the_page_tells_what_is_complete_how_it_was_made_and_what_the_audit_found(files: dict[str, bytes]) -> None:
+def test_the_page_tells_what_is_complete_how_it_was_made_and_what_the_audit_said(
+    compared: Experiment, files: dict[str, bytes]
+) -> None:
     text = files["report.html"].decode()
-    for expected in (
-        "5 of 6 runs complete",
-        "torch 2.13",
-        "lambda2",
-        "epochs: 2",
-        "so that overlaps between sets cannot",
-    ):
+    messages = [escape(finding.message) for finding in audit(compared.corpus)]
+    assert messages
+    for expected in ("5 of 6 runs complete", "torch 2.13", "lambda2", "epochs: 2", *messages):
         assert expected in text
 
 

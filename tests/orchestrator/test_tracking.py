@@ -19,7 +19,7 @@ from ifmmin.orchestrator.execution.events import Finished, Started, Tick
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Run, make_plan
-from ifmmin.orchestrator.reporting.report import make_report
+from ifmmin.orchestrator.reporting.report import Report, make_report
 from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.client import PARENT, TrackingError
 from ifmmin.orchestrator.tracking.experiments import Tracker, compared_runs
@@ -27,9 +27,9 @@ from tests.orchestrator.conftest import run_in_this_process
 
 
 @pytest.fixture(scope="module")
-def tracked(client: MlflowClient, finished_experiment: Experiment) -> tuple[MlflowRun, list[MlflowRun]]:
+def tracked(client: MlflowClient, finished_experiment: Experiment, report: Report) -> tuple[MlflowRun, list[MlflowRun]]:
     """Parent and children of the finished experiment, all written from its store."""
-    finish(finished_experiment)
+    finish(finished_experiment, report)
     return tree(client, "demo")
 
 
@@ -47,9 +47,14 @@ def analysis_of(experiment: Experiment) -> Analysis:
     return analyse(experiment, results)
 
 
-def finish(experiment: Experiment) -> None:
-    """What a run does in the end, on a fresh tracker."""
-    Tracker(experiment).finish(make_report(analysis_of(experiment)))
+@pytest.fixture(scope="module")
+def report(finished_experiment: Experiment) -> Report:
+    return make_report(analysis_of(finished_experiment))
+
+
+def finish(experiment: Experiment, report: Report) -> None:
+    """What a run does in the end, on a fresh tracker; with the figures of another report, for they take seconds."""
+    Tracker(experiment).finish(replace(report, analysis=analysis_of(experiment)))
 
 
 def finished(experiment: Experiment, key: str) -> Finished:
@@ -134,16 +139,18 @@ def test_artifacts_have_tables_predictions_figures_and_the_configuration(
 
 
 def test_finishing_again_writes_nothing(
-    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: Experiment
+    client: MlflowClient, tracked: tuple[MlflowRun, list[MlflowRun]], finished_experiment: Experiment, report: Report
 ) -> None:
-    finish(finished_experiment)
+    finish(finished_experiment, report)
     parent, children = tree(client, "demo")
     assert (parent.info, [child.info for child in children]) == (tracked[0].info, [child.info for child in tracked[1]])
     assert len(client.get_metric_history(parent.info.run_id, "test/wa/a")) == 1
 
 
 @pytest.mark.slow  # for its figures, twice
-def test_what_a_crash_left_half_written_is_written_anew(client: MlflowClient, finished_experiment: Experiment) -> None:
+def test_what_a_crash_left_half_written_is_written_anew(
+    client: MlflowClient, finished_experiment: Experiment, report: Report
+) -> None:
     tracker = Tracker(with_changes(finished_experiment, name="crashed"))
     first, second, _ = finished_experiment.plan.runs
     tracker.record_run(first)
@@ -153,7 +160,7 @@ def test_what_a_crash_left_half_written_is_written_anew(client: MlflowClient, fi
         parent.info.experiment_id, tags={PARENT: parent.info.run_id, "ifmmin.evaluation": second.evaluation}
     )
 
-    finish(with_changes(finished_experiment, name="crashed"))
+    finish(with_changes(finished_experiment, name="crashed"), report)
 
     parent, children = tree(client, "crashed")
     assert [child.info.status for child in (parent, *children)] == 4 * ["FINISHED"]
@@ -163,7 +170,7 @@ def test_what_a_crash_left_half_written_is_written_anew(client: MlflowClient, fi
 
 @pytest.mark.slow  # for its figures, twice
 def test_an_interrupted_experiment_is_killed_and_an_incomplete_one_failed_until_it_is_complete(
-    client: MlflowClient, finished_experiment: Experiment, tmp_path: Path
+    client: MlflowClient, finished_experiment: Experiment, tmp_path: Path, report: Report
 ) -> None:
     store = Store(shutil.copytree(finished_experiment.store.location, tmp_path / "store"))
     configuration = load_configuration(
@@ -180,10 +187,10 @@ def test_an_interrupted_experiment_is_killed_and_an_incomplete_one_failed_until_
     interrupted.record_run(plan.runs[0])
     interrupted.interrupt()
     assert state() == ("KILLED", 1, False)
-    finish(experiment)
+    finish(experiment, report)
     assert state() == ("FAILED", 1, False)
     run_in_this_process(plan, finished_experiment.corpus, store)
-    finish(experiment)
+    finish(experiment, report)
     assert state() == ("FINISHED", 2, True)
 
 
@@ -222,12 +229,12 @@ def test_an_unknown_experiment_is_told_with_the_nearest_known() -> None:
 
 @pytest.mark.slow  # MLflow tries more than once
 def test_a_server_that_does_not_answer_is_told_in_one_sentence_within_seconds(
-    finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+    finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch, report: Report
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(TrackingError) as raised:
-        finish(finished_experiment)
+        finish(finished_experiment, report)
     assert time.monotonic() - started < 60  # MLflow's patience is minutes unless it is told otherwise
     message = str(raised.value)
     assert message.startswith("MLflow at http://127.0.0.1:9 cannot be reached or written (connection refused); ")
@@ -236,12 +243,12 @@ def test_a_server_that_does_not_answer_is_told_in_one_sentence_within_seconds(
 
 
 def test_a_database_that_cannot_be_written_is_told_in_one_sentence(
-    finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: Report
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing/mlflow.db")
     (tmp_path / "missing").write_text("a file where a folder should be")
     with pytest.raises(TrackingError, match=r"mlflow\.db cannot be reached or written .* the same command"):
-        finish(finished_experiment)
+        finish(finished_experiment, report)
 
 
 def test_a_tracker_records_a_run_when_its_evaluation_has_finished(
@@ -270,14 +277,14 @@ def test_a_tracker_lets_computing_go_on_when_mlflow_does_not_answer(
 
 @pytest.mark.slow  # for its figures
 def test_mlflow_is_current_once_all_is_written_and_no_longer_when_a_run_was_added(
-    client: MlflowClient, finished_experiment: Experiment
+    client: MlflowClient, finished_experiment: Experiment, report: Report
 ) -> None:
     experiment = with_changes(finished_experiment, name="current")
     analysis, tracker = analysis_of(experiment), Tracker(experiment)
     assert not tracker.is_current(analysis)
     tracker.record_run(experiment.plan.runs[0])
     assert not tracker.is_current(analysis)
-    finish(experiment)
+    finish(experiment, report)
     assert Tracker(experiment).is_current(analysis)
     _, children = tree(client, "current")
     client.delete_run(children[0].info.run_id)
@@ -293,7 +300,7 @@ def test_words_booleans_and_pretrainings_of_any_name_are_tracked_and_reported(
     changes = {"name": "newcomers", "systems": ["experts", "words"], "hyperparameters": hyperparameters, "folds": "1"}
     experiment = replace(with_changes(finished_experiment, **changes), store=Store(tmp_path / "store"))
     run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
-    finish(experiment)
+    Tracker(experiment).finish(make_report(analysis_of(experiment)))
     _, parents = compared_runs("newcomers")
     experts, words = (client.get_run(parent) for parent in parents)
     assert (words.data.params["activation"], words.data.params["wide"]) == ("tanh", "true")
