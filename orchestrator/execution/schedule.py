@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from ifmmin.orchestrator.execution.events import StageFailure
@@ -64,7 +64,7 @@ class Schedule:
         self._position: dict[str, int] = {}
         self._missing: dict[str, set[str]] = {}
         self._dependents: defaultdict[str, list[str]] = defaultdict(list)
-        self._ready: list[tuple[int, str]] = []
+        self._ready: dict[Hashable, list[tuple[int, str]]] = {}
         self._shares: dict[str, float] = {}
         self._losses: dict[str, int] = {}
         self.running: set[str] = set()
@@ -108,28 +108,22 @@ class Schedule:
         """The share of a GPU that a stage is to be computed with."""
         return self._shares.get(stage.key, self._first_share(stage))
 
-    def take(self, size: Callable[[int], int] = lambda _: 1) -> list[Stage]:
+    def take(self, size: Callable[[Stage, int], int] = lambda _stage, _alike: 1) -> list[Stage]:
         """Take the first ready stage, with others that differ in fold and seed alone; empty if none is ready.
 
         Args:
-            size: how many to take together, of the number of ready stages that are alike.
+            size: how many to take together, of the first of them and of how many are ready.
         """
         if not self._ready:
             return []
-        first = self._stages[self._ready[0][1]]
-        alike = [first]
-        if first.action == "train" and size(len(self._ready)) > 1:
-            ready = (self._stages[key] for _, key in sorted(self._ready))
-            alike = [stage for stage in ready if stage.alike(first) and self.share(stage) == self.share(first)]
-        taken = alike[: max(1, size(len(alike)))]
-        keys = {stage.key for stage in taken}
-        if len(keys) == 1:
-            heapq.heappop(self._ready)
-        else:
-            self._ready = [entry for entry in self._ready if entry[1] not in keys]
-            heapq.heapify(self._ready)
-        self.running |= keys
-        return taken
+        kind = min(self._ready, key=lambda kind: self._ready[kind][0])
+        ready = self._ready[kind]
+        count = size(self._stages[ready[0][1]], len(ready))
+        keys = [heapq.heappop(ready)[1] for _ in range(max(1, min(count, len(ready))))]
+        if not ready:
+            del self._ready[kind]
+        self.running.update(keys)
+        return [self._stages[key] for key in keys]
 
     def finish(self, key: str) -> None:
         """Note that the result of a running stage is in the store."""
@@ -160,7 +154,9 @@ class Schedule:
         return decision, self._skip_dependents(key)
 
     def _make_ready(self, key: str) -> None:
-        heapq.heappush(self._ready, (self._position[key], key))
+        stage = self._stages[key]
+        ready = self._ready.setdefault((stage.kind, self.share(stage)), [])
+        heapq.heappush(ready, (self._position[key], key))
 
     def _skip_dependents(self, key: str) -> list[Stage]:
         """All that depends on a stage, directly or not, in the order of the schedule."""

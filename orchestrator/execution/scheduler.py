@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import ray
@@ -32,6 +33,9 @@ from ifmmin.orchestrator.store import Store, StoreError
 
 LOOK_EVERY_S = 5.0
 TICK_S = 0.25
+SHORT_S = 0.25
+"""Stages shorter than this are submitted several at once: Ray needs some milliseconds for each task."""
+
 LOOKAHEAD = 2
 """Tasks submitted to Ray for each one that can run: enough that a worker never waits for the driver, few enough that
 early runs are finished before late ones start."""
@@ -65,6 +69,7 @@ class Scheduler:
         self._workers, self._store, self._compute = workers, store, workers.compute
         self._stages: dict[str, Stage] = {}
         self._running: dict[Any, Sequence[Stage]] = {}
+        self._seconds: dict[Hashable, float] = {}
         self._looked, self._description, self._places, self._window = -LOOK_EVERY_S, "", 1, 0
 
     def add(self, stages: Sequence[Stage]) -> list[Event]:
@@ -98,10 +103,18 @@ class Scheduler:
 
     def _submit(self) -> None:
         while len(self._running) < self._window:
-            stages = self.schedule.take(lambda alike: self._workers.runs_per_task(alike, self._places))
+            stages = self.schedule.take(self._size)
             if not stages:
                 return
             self._running[self._workers.submit(stages, self.schedule.share(stages[0]))] = stages
+
+    def _size(self, stage: Stage, alike: int) -> int:
+        """How many stages one task should compute: those that train as one, or several that are short one by one."""
+        together = self._workers.runs_per_task(alike, self._places) if stage.action == "train" else 1
+        if together > 1 or stage.kind not in self._seconds:
+            return together
+        short = ceil(SHORT_S / max(self._seconds[stage.kind], 1e-3))
+        return min(short, ceil(alike / (LOOKAHEAD * self._places)))
 
     def _look_around(self) -> Iterator[Event]:
         """See, now and then, what the cluster has by now."""
@@ -125,6 +138,7 @@ class Scheduler:
                 f"A worker wrote stage {stage.key} to {self._store.location}, and it is not there on this machine; "
                 "on several machines --storage must be a folder that they share, or a bucket (s3://, gs://)."
             )
+        self._seconds[stage.kind] = outcome
         self.schedule.finish(stage.key)
         yield Finished(stage, outcome)
 

@@ -76,7 +76,7 @@ SecondsOrFailure = float | StageFailure
 
 @ray.remote
 def run_stages(stages: Sequence[Stage], references: Sequence[Any], device: str) -> list[SecondsOrFailure]:
-    """Compute a stage, or several that differ in fold and seed alone as one, and write the results to the store.
+    """Compute stages that differ in fold and seed alone, and write the result of each to the store.
 
     What is in the store by now, from an attempt that was lost on its way back, is not computed again.
 
@@ -88,8 +88,6 @@ def run_stages(stages: Sequence[Stage], references: Sequence[Any], device: str) 
     complete = store.completed([stage.key for stage in stages])
     to_run = [stage for stage in stages if stage.key not in complete]
     outcomes: dict[str, SecondsOrFailure] = {key: store.read_record(key)["seconds"] for key in complete}
-    for stage in to_run:
-        report(context.mailbox, stage.key, None)
     try:
         for stage, result in zip(to_run, _compute(to_run, context, device), strict=True):
             if isinstance(result, Exception):
@@ -119,18 +117,22 @@ def failure_of(error: Exception) -> StageFailure:
 
 
 def _compute(stages: Sequence[Stage], context: Context, device: str) -> "Iterator[StageResult | Exception]":
+    """The result of each stage, or why it failed; as many at once as train as one."""
     from ifmmin.orchestrator.execution.stages import execute, execute_together
 
-    if not stages:
-        return
-    if stages[0].action == "evaluate":
-        for stage in stages:
-            yield execute(stage, context.corpus, context.store.read_upstream(stage), device=device)
-        return
-    fitting = context.compute.runs_per_task or _fitting(device)
-    for first in range(0, len(stages), fitting):
-        tasks = [_task(stage, context) for stage in stages[first : first + fitting]]
-        yield from execute_together(tasks, context.corpus, device=device)
+    trains = bool(stages) and stages[0].action == "train"
+    at_once = (context.compute.runs_per_task or _fitting(device)) if trains else 1
+    for first in range(0, len(stages), at_once):
+        chunk = stages[first : first + at_once]
+        for stage in chunk:
+            report(context.mailbox, stage.key, None)
+        try:
+            if trains:
+                yield from execute_together([_task(stage, context) for stage in chunk], context.corpus, device=device)
+            else:
+                yield execute(chunk[0], context.corpus, context.store.read_upstream(chunk[0]), device=device)
+        except Exception as error:
+            yield from [error] * len(chunk)
 
 
 def _task(stage: Stage, context: Context) -> "Task":

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,10 +71,12 @@ class Stage:
             read["upstream"] = {str(number): key for number, key in enumerate(read["upstream"])}
         return cls(**read)
 
-    def alike(self, other: "Stage") -> bool:
-        """Whether the two differ in fold and seed alone."""
-        differing = {"key", "name", "fold", "seed", "upstream"}
-        return all(value == getattr(other, name) for name, value in vars(self).items() if name not in differing)
+    @property
+    def kind(self) -> Hashable:
+        """The same for stages that differ in fold and seed alone."""
+        differing = {"key", "name", "fold", "seed", "upstream", "hyperparameters"}
+        others = tuple(value for name, value in vars(self).items() if name not in differing)
+        return others, tuple(self.hyperparameters.items())
 
     @property
     def epochs(self) -> int:

@@ -19,10 +19,11 @@ class FakeStage:
     key: str
     upstream: dict[str, str]
     action: str = "train"
-    kind: int = 0
+    group: int = 0
 
-    def alike(self, other: "FakeStage") -> bool:
-        return (self.action, self.kind) == (other.action, other.kind)
+    @property
+    def kind(self) -> tuple[str, int]:
+        return self.action, self.group
 
 
 @st.composite
@@ -59,8 +60,8 @@ def carry_out(
     assert schedule.add(stages) == []
     started: list[str] = []
     while not schedule.finished:
-        while len(schedule.running) < places and (taken := schedule.take(lambda alike: min(alike, together))):
-            assert len(taken) == 1 or all(stage.alike(taken[0]) and stage.action == "train" for stage in taken)
+        while len(schedule.running) < places and (taken := schedule.take(lambda _stage, alike: min(alike, together))):
+            assert all(stage.kind == taken[0].kind for stage in taken)
             for stage in taken:
                 assert set(stage.upstream.values()) <= schedule.done, "it began before what it needs was done"
                 started.append(stage.key)
