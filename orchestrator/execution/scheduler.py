@@ -1,7 +1,7 @@
 """Carries out a schedule on Ray and yields what happens. It knows stages, keys and resources, no models or metrics."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any
