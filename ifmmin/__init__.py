@@ -203,9 +203,10 @@ def import_mmin(root: str | Path, name: str, *, storage: str = STORAGE, **option
     Raises:
         UserError: a file is not as the layout says, the audit finds an error, or the name is taken.
     """
-    from ifmmin.data.catalogue import keep_corpus
+    from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.mmin import import_mmin as read
 
+    folder_for(name, storage)  # a name that cannot be used is refused before the files are read
     return keep_corpus(*read(Path(root), name, **options), storage)
 
 
@@ -215,9 +216,10 @@ def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **option
     Raises:
         UserError: the file is not as the layout says, the audit finds an error, or the name is taken.
     """
-    from ifmmin.data.catalogue import keep_corpus
+    from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.mmsa import import_mmsa as read
 
+    folder_for(name, storage)  # a name that cannot be used is refused before the files are read
     return keep_corpus(*read(Path(file), name, **options), storage)
 
 
@@ -227,7 +229,8 @@ def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **optio
     Raises:
         UserError: a file is not as the layout says, the audit finds an error, or the name is taken.
     """
-    from ifmmin.data.catalogue import keep_corpus
+    from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.table import import_table as read
 
+    folder_for(name, storage)  # a name that cannot be used is refused before the files are read
     return keep_corpus(*read(Path(root), name, **options), storage)

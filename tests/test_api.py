@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -15,6 +16,7 @@ from ifmmin.data.catalogue import folder_for
 from ifmmin.data.corpus import write_corpus
 from ifmmin.orchestrator.api import Result, SearchResult
 from tests.data.test_table import write_tables
+from tests.gate import PATIENCE_S
 from tests.orchestrator.conftest import inputs_of
 from tests.small import make_corpus
 
@@ -49,8 +51,8 @@ def test_an_experiment_has_its_results_as_frames(result: Result) -> None:
     assert result.table.loc["WA"].index.tolist() == ["mmin", "if-mmin"]
     assert result.table.columns.tolist() == ["a", "v", "t", "av", "at", "vt", "average", "avt"]
     assert len(result.scores) == 2 * 2 * 8
-    own = result.scores[(result.scores["system"] == "mmin") & (result.scores["condition"] == "av")]
-    assert result.table.loc[("WA", "mmin"), "av"] == pytest.approx(100 * own["wa"].mean())
+    runs = result.scores.query("system == 'mmin' and condition == 'av'")
+    assert result.table.loc[("WA", "mmin"), "av"] == pytest.approx(100 * runs["wa"].mean())
     assert len(result.predictions) == 2 * 2 * 7 * 16
     assert set(result.history["stage"]) == {"pretrain", "train"}
     assert result.comparison is not None
@@ -131,8 +133,21 @@ def test_a_corpus_is_imported_and_opened(tmp_path: Path) -> None:
     imported = ifmmin.import_table(root, "mine", storage=str(tmp_path / "store"))
     opened = ifmmin.open_corpus("mine", storage=str(tmp_path / "store"))
     assert (opened.fingerprint, opened.names) == (imported.fingerprint, imported.names)
-    with pytest.raises(ifmmin.UserError, match="'mine' already"):
-        ifmmin.import_table(root, "mine", storage=str(tmp_path / "store"))
+    with pytest.raises(ifmmin.UserError, match="'mine' exists already"):
+        ifmmin.import_table(tmp_path / "not read", "mine", storage=str(tmp_path / "store"))
+
+
+class WatchedNotebook(NotebookClient):
+    """A notebook being executed, with all that its cells show on the way."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.updates: list[str] = []
+
+    def process_message(self, message: Any, cell: Any, cell_index: int) -> Any:
+        if message["msg_type"] == "update_display_data":
+            self.updates.append(message["content"]["data"]["text/html"])
+        return super().process_message(message, cell, cell_index)
 
 
 @pytest.mark.slow
@@ -141,7 +156,10 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    client = WatchedNotebook(notebook, timeout=PATIENCE_S, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert {"text/html", "image/png"} <= kinds
+    for progress in ("stages done", "of 2 trials"):
+        assert any(progress in update for update in client.updates)

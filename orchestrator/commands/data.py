@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage
+
 if TYPE_CHECKING:
     from ifmmin.data.audit import Finding
     from ifmmin.data.corpus import Corpus
@@ -13,10 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or m
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
 app.add_typer(import_app, name="import")
 
-Storage = Annotated[str, typer.Option(help="Folder or URI of the store, which keeps imported corpora.")]
-DEFAULT_STORAGE = "ifmmin-store"
 CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list` shows.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 @app.command("list", epilog="Example: ifmmin data list")
@@ -158,7 +157,7 @@ def synth(
 
 
 def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
-    """Show what the audit found, and write the corpus if that is no error."""
+    """Show the findings of the audit, and write the corpus if none of them is an error."""
     from ifmmin.data.catalogue import keep_corpus
 
     _show_findings(corpus.name, findings)
@@ -228,9 +227,9 @@ def _show_findings(name: str, findings: "list[Finding]") -> None:
 
     console = Console()
     if not findings:
-        console.print(f"The audit of '{name}' found nothing to object to.")
+        console.print(f"The audit of '{name}' has no findings.")
         return
-    table = Table("", "check", "found", title=f"audit of {name}", title_justify="left")
+    table = Table("", "check", "finding", title=f"audit of {name}", title_justify="left")
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for finding in findings:
         table.add_row(f"[{styles[finding.severity]}]{finding.severity}[/]", finding.check, finding.message)

@@ -1,7 +1,9 @@
 """The live display of stages: what is done, running and left, and how long that will take."""
 
+import io
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -27,11 +29,59 @@ from ifmmin.orchestrator.planning.plan import Plan, stages_to_run
 from ifmmin.orchestrator.planning.stage import Stage
 
 LINE_EVERY_S = 15.0
-"""How often a line is printed where there is no terminal to redraw."""
+"""How often a line is printed where nothing can be redrawn."""
+
+
+class NotebookOutput:
+    """An output of a notebook's cell that is redrawn in place; rich's `Live` would need ipywidgets there."""
+
+    def __init__(self) -> None:
+        self.is_started = False
+        self._handle: Any = None
+        self._html = ""
+
+    def start(self) -> None:
+        from IPython.display import HTML, display  # there is no notebook without it
+
+        self._handle = display(HTML(""), display_id=True)  # type: ignore[no-untyped-call]
+        self.is_started = True
+
+    def update(self, renderable: RenderableType, *, refresh: bool) -> None:
+        """Show this in the place of what was shown; as with `Live`, only when it is to be refreshed."""
+        # Without colours there would be no bar before the first stage is done.
+        canvas = Console(
+            record=True,
+            file=io.StringIO(),
+            width=100,
+            force_terminal=True,
+            force_jupyter=False,
+            color_system="truecolor",
+        )
+        canvas.print(renderable, highlight=False)
+        html = canvas.export_html(inline_styles=True, code_format='<pre style="line-height: normal">{code}</pre>')
+        if refresh and html != self._html:
+            self._show(html)
+
+    def stop(self) -> None:
+        """Clear the output, as a terminal is cleared."""
+        if self.is_started:
+            self._show("")
+        self.is_started = False
+
+    def _show(self, html: str) -> None:
+        from IPython.display import HTML
+
+        self._html = html
+        self._handle.update(HTML(html))  # type: ignore[no-untyped-call]
+
+
+def live_on(console: Console) -> Live | NotebookOutput:
+    """What can be redrawn on a console: started where it is a terminal or a notebook, never started elsewhere."""
+    return NotebookOutput() if console.is_jupyter else Live(console=console, auto_refresh=False, transient=True)
 
 
 class Display:
-    """A consumer of events that shows stages: redrawn in place, or a line now and then where there is no terminal."""
+    """A consumer of events that shows stages: redrawn in place, or a line now and then where that is not possible."""
 
     def __init__(self, console: Console, title: str, plan: Plan, to_run: list[Stage], pace: Pace) -> None:
         self._console, self._title, self._pace = console, title, pace
@@ -41,7 +91,7 @@ class Display:
         self._running: dict[str, Epoch | None] = {}
         self._done = self._failed = self._skipped = self._most_at_once = 0
         self._started = self._last_line = time.monotonic()
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = live_on(console)
 
     @classmethod
     def of(cls, console: Console, experiment: Experiment, plan: Plan, title: str) -> "Display":
@@ -51,7 +101,7 @@ class Display:
         return cls(console, title, plan, to_run, earlier_pace(plan, store) if to_run else Pace())
 
     def __enter__(self) -> "Display":
-        if self._console.is_terminal:
+        if self._console.is_terminal or self._console.is_jupyter:
             self._live.start()
         return self
 

@@ -1,4 +1,4 @@
-"""`ifmmin search`: the trials of a hyperparameter search, its progress, and the best that was found."""
+"""`ifmmin search`: the trials of a hyperparameter search, its progress, and the best hyperparameters."""
 
 import signal
 import time
@@ -73,7 +73,7 @@ def search(configuration: "Configuration", *, resume: bool) -> int:
 
 
 class SearchDisplay:
-    """A consumer that shows how a search goes: redrawn in place, or a line now and then without a terminal."""
+    """A consumer that shows how a search goes: redrawn in place, or a line now and then elsewhere."""
 
     def __init__(
         self,
@@ -82,8 +82,7 @@ class SearchDisplay:
         record: "SearchRecord",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        from rich.live import Live
-
+        from ifmmin.orchestrator.commands.display import live_on
         from ifmmin.orchestrator.search.space import search_of
         from ifmmin.orchestrator.search.trials import CostCounter, TrialPlans
 
@@ -92,13 +91,13 @@ class SearchDisplay:
         self._console, self._clock = console, clock
         self._started = self._last_line = clock()
         self._visited_before = sum(len(trial.means) for trial in record.trials)
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = live_on(console)
         self._counter = CostCounter(TrialPlans(record.configuration, experiment.corpus))
         for number, trial in enumerate(record.trials):
             self._counter.add(number, trial)
 
     def __enter__(self) -> "SearchDisplay":
-        if self._console.is_terminal:
+        if self._console.is_terminal or self._console.is_jupyter:
             self._live.start()
         return self
 

@@ -1,6 +1,7 @@
 import io
 
 import pytest
+from IPython.display import HTML
 from rich.console import Console
 
 from ifmmin.model.history import Epoch
@@ -40,7 +41,7 @@ def test_the_terminal_shows_running_stages_a_line_each_and_what_is_left(plan: Pl
     assert plan.describe(evaluate.key) == "if-mmin, fold 1, seed 0, evaluate"
 
 
-def test_a_failure_is_told_at_once_also_without_a_terminal(plan: Plan) -> None:
+def test_a_failure_is_printed_at_once_also_without_a_terminal(plan: Plan) -> None:
     display, output = display_of(plan, terminal=False)
     pretrain, train, *_ = plan.stages.values()
     with display:
@@ -48,6 +49,40 @@ def test_a_failure_is_told_at_once_also_without_a_terminal(plan: Plan) -> None:
         display.take(Skipped(train))
         display.take(Tick())
     assert output.getvalue() == "failed if-mmin, fold 1, seed 0, pretrain: DivergedError: the loss is nan\n"
+
+
+class Cell:
+    """The output of a notebook's cell."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def display(self, html: HTML, *, display_id: bool) -> "Cell":
+        assert display_id
+        self.update(html)
+        return self
+
+    def update(self, html: HTML) -> None:
+        self.shown.append(str(html.data))
+
+
+def test_a_notebook_shows_a_bar_that_is_redrawn_and_cleared_at_the_end(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Cell()
+    monkeypatch.setattr("IPython.display.display", cell.display)
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    pretrain, *_ = plan.stages.values()
+    with Display(console, "demo", plan, list(plan.stages.values()), Pace()) as display:
+        display.take(Started(pretrain))
+        display.take(Tick())
+        display.take(Finished(pretrain, 20.0))
+        display.take(Tick())
+    empty, running, finished, cleared = cell.shown
+    assert (empty, cleared) == ("", "")
+    assert "0 of 6 stages done, 1 running" in running
+    assert "━" in running
+    assert "1 of 6 stages done, 0 running" in finished
 
 
 def test_the_pace_of_today_counts_more_than_an_earlier_one(plan: Plan) -> None:

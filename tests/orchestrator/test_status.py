@@ -1,4 +1,4 @@
-"""How far an experiment is, told from its store alone."""
+"""How far an experiment is, read from its store alone."""
 
 import json
 from dataclasses import asdict, replace
@@ -58,15 +58,15 @@ def keeper_at_work(experiment: Experiment) -> StatusKeeper:
     return keeper
 
 
-def told(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def status_of(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     show_status("demo", experiment.store.location, as_json=True)
     content: dict[str, Any] = json.loads(capsys.readouterr().out)
     return content
 
 
-def test_what_is_done_runs_and_failed_is_told(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_what_is_done_runs_and_failed(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     keeper_at_work(experiment).take(Tick())
-    status = told(experiment, capsys)
+    status = status_of(experiment, capsys)
     assert status["systems"] == [{"system": "if-mmin", "stages": 9, "done": 3, "running": 1, "failed": 1, "left": 4}]
     assert status["running"] == {stages_of(experiment, 3)[0].key: 1}
     assert status["alive"]
@@ -80,7 +80,7 @@ def test_what_is_done_runs_and_failed_is_told(experiment: Experiment, capsys: py
 
 def test_a_driver_that_ended_runs_nothing(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     keeper_at_work(experiment).end()
-    status = told(experiment, capsys)
+    status = status_of(experiment, capsys)
     assert (status["running"], status["alive"], len(status["failed"])) == ({}, False, 1)
     show_status("demo", experiment.store.location, as_json=False)
     assert "nothing is running. Run the experiment again to resume." in capsys.readouterr().out.replace("\n", " ")
