@@ -56,17 +56,17 @@ def _address() -> str | None:
     Raises:
         UserError: nothing answers where RAY_ADDRESS says.
     """
-    given = os.environ.get("RAY_ADDRESS")
-    address = given or read_ray_address() or ""
+    named = os.environ.get("RAY_ADDRESS")
+    address = named or read_ray_address() or ""
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or "://" in address:
-        return given
+        return named
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except OSError as error:
-        if given:
+        if named:
             raise UserError(
-                f"No Ray cluster answers at {given}, which RAY_ADDRESS names ({error}); RAY_ADDRESS=local runs on this "
+                f"No Ray cluster answers at {named}, which RAY_ADDRESS names ({error}); RAY_ADDRESS=local runs on this "
                 "machine alone."
             ) from error
         return "local"  # the cluster that was started here once has ended

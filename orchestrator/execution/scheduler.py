@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -57,8 +58,11 @@ def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute) -> Gene
     with ray_session(compute):
         scheduler = Scheduler(Workers.start(corpus, store, compute), store)
         scheduler.add(stages)
-        while not scheduler.schedule.finished:
-            yield from scheduler.step()
+        try:
+            while not scheduler.schedule.finished:
+                yield from scheduler.step()
+        finally:
+            scheduler.cancel()
 
 
 class Scheduler:
@@ -100,6 +104,13 @@ class Scheduler:
             for stage, outcome in zip(stages, _outcomes(reference, len(stages)), strict=True):
                 yield from self._settle(stage, outcome)
         yield Tick()
+
+    def cancel(self) -> None:
+        """Stop what is still running; a session of Ray that outlives the scheduler would go on with it."""
+        with suppress(RayError):  # the session may have ended
+            for reference in self._running:
+                ray.cancel(reference, force=True)
+        self._running.clear()
 
     def _submit(self) -> None:
         while len(self._running) < self._window:

@@ -73,14 +73,14 @@ def execute_together(tasks: Sequence[Task], corpus: Corpus, *, device: str = "cp
         halves = tasks[: len(tasks) // 2], tasks[len(tasks) // 2 :]
         return [result for half in halves for result in execute_together(half, corpus, device=device)]
     seconds = (time.perf_counter() - started) / len(tasks)
-    return [own if isinstance(own, DivergedError) else _result(own, seconds) for own in trained]
+    return [run if isinstance(run, DivergedError) else _result(run, seconds) for run in trained]
 
 
 def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained | DivergedError]:
     stage, definition = tasks[0].stage, DEFINITIONS[tasks[0].stage.definition]
     hyperparameters = definition.make_hyperparameters(stage.hyperparameters)
     chosen: dict[str, Any] = {"condition": stage.condition, "device": device, "precision": stage.precision}
-    starts = [Start(own.stage.fold, own.stage.seed, own.upstream, own.on_epoch, own.checkpoints) for own in tasks]
+    starts = [Start(task.stage.fold, task.stage.seed, task.upstream, task.on_epoch, task.checkpoints) for task in tasks]
     if len(starts) > 1 and definition.stackable:
         return train_stacked(definition, hyperparameters, corpus, starts, **chosen)
     results: list[Trained | DivergedError] = []
@@ -118,17 +118,17 @@ def _evaluate(stage: Stage, corpus: Corpus, upstream: Upstream, device: str) -> 
     test = Examples(corpus, stage.fold, "test", device)
     with autocast(device, stage.precision):
         if stage.protocol:
-            given: dict[str, Sequence[Any]] = {"rate": PROTOCOLS[stage.protocol].rates}
+            columns: dict[str, Sequence[Any]] = {"rate": PROTOCOLS[stage.protocol].rates}
             probabilities = run_protocol(stage.protocol, network, test, seed=stage.seed, fold=stage.fold).numpy()
         else:
-            given = {"condition": ALL_CONDITIONS}
+            columns = {"condition": ALL_CONDITIONS}
             probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()
-    tables = {"predictions": _predictions(corpus, test, given, probabilities)}
+    tables = {"predictions": _predictions(corpus, test, columns, probabilities)}
     return StageResult({}, tables, time.perf_counter() - started)
 
 
 def _predictions(
-    corpus: Corpus, test: Examples, given: Mapping[str, Sequence[Any]], probabilities: np.ndarray
+    corpus: Corpus, test: Examples, columns: Mapping[str, Sequence[Any]], probabilities: np.ndarray
 ) -> pa.Table:
     """One row for each condition (or rate) and utterance; `probabilities` is float32 (conditions, utterances, classes).
 
@@ -141,7 +141,7 @@ def _predictions(
     return pa.table(
         {
             "utterance": names * conditions,
-            **{name: np.repeat(values, utterances).tolist() for name, values in given.items()},
+            **{name: np.repeat(values, utterances).tolist() for name, values in columns.items()},
             "label": np.tile(corpus.labels[test.indices], conditions),
             "prediction": probabilities.argmax(-1).reshape(-1),
             "probabilities": pa.FixedSizeListArray.from_arrays(flat, classes),

@@ -40,10 +40,10 @@ class Desk:
 
     async def questions(self) -> list[Question]:
         """What was asked since the last call, once there is something."""
-        asked = [await self._questions.get()]
+        waiting = [await self._questions.get()]
         while not self._questions.empty():
-            asked.append(self._questions.get_nowait())
-        return asked
+            waiting.append(self._questions.get_nowait())
+        return waiting
 
     async def answer(self, number: int, scores: Sequence[float]) -> None:
         self._answers[number].set_result(scores)

@@ -62,7 +62,10 @@ def run_search(
         scheduler = Scheduler(Workers.start(corpus, experiment.store, configuration.compute), experiment.store)
         desk = Desk.options(scheduling_strategy=on_this_node()).remote()  # type: ignore[attr-defined]
         tuning = _Tuning(task, desk, record.trials, slots(configuration.compute))
-        yield from _serve(desk, tuning, scheduler, _Questions(scheduler, experiment.store, plans))
+        try:
+            yield from _serve(desk, tuning, scheduler, _Questions(scheduler, experiment.store, plans))
+        finally:
+            scheduler.cancel()
 
 
 class _Tuning(Thread):
@@ -96,13 +99,13 @@ class _Tuning(Thread):
 
 def _serve(desk: Any, tuning: _Tuning, scheduler: Scheduler, questions: "_Questions") -> Iterator[Event | TrialChanged]:
     tuning.start()
-    asked = desk.questions.remote()
+    pending = desk.questions.remote()
     while tuning.is_alive():
-        yield from scheduler.step([asked])
-        if ray.wait([asked], timeout=0)[0]:
-            for question in ray.get(asked):
+        yield from scheduler.step([pending])
+        if ray.wait([pending], timeout=0)[0]:
+            for question in ray.get(pending):
                 yield from questions.open(question)
-            asked = desk.questions.remote()
+            pending = desk.questions.remote()
         questions.answer(desk)
         yield from tuning.changes()
     yield from tuning.changes()

@@ -85,10 +85,10 @@ def response(record: SearchRecord, trials: Sequence[Trial]) -> Drawing:
     if len(names) > 1:
         plane = axes[-1]
         for state, (marker, _) in _STYLES.items():
-            own = [trial for trial in trials if trial.state == state]
-            if own:
-                x, y = ([_place(space[name], trial.hyperparameters[name]) for trial in own] for name in names[:2])
-                values = [100 * trial.means[-1] for trial in own]
+            of_state = [trial for trial in trials if trial.state == state]
+            if of_state:
+                x, y = ([_place(space[name], trial.hyperparameters[name]) for trial in of_state] for name in names[:2])
+                values = [100 * trial.means[-1] for trial in of_state]
                 low, high = (f(100 * trial.means[-1] for trial in trials) for f in (min, max))
                 shown = plane.scatter(
                     x, y, c=values, marker=marker, s=60, cmap="viridis", vmin=low, vmax=high, label=state

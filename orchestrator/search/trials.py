@@ -68,7 +68,7 @@ class SearchRecord:
 
 
 def _read_trial(content: Mapping[str, Any]) -> Trial:
-    hyperparameters = content.get("hyperparameters") or content["settings"]  # as the first stores call them
+    hyperparameters = content.get("hyperparameters") or content["settings"]  # the key in the first stores
     return Trial(hyperparameters, tuple(content["means"]), content["state"], content["reason"])
 
 
@@ -119,13 +119,13 @@ class CostCounter:
     def __init__(self, plans: TrialPlans) -> None:
         self._plans = plans
         self._keys: dict[str, set[str]] = {}
-        self._asked = 0
+        self._requested = 0
         self._visited: dict[int, int] = {}
         self._stopped: dict[int, int] = {}
 
     def add(self, number: int, trial: Trial) -> None:
         for stage in self._plans.visited(trial, self._visited.get(number, 0)):
-            self._asked += 1
+            self._requested += 1
             self._keys.setdefault(stage.name, set()).add(stage.key)
         self._visited[number] = max(self._visited.get(number, 0), len(trial.means))
         if trial.state == "stopped" and number not in self._stopped:
@@ -137,7 +137,7 @@ class CostCounter:
     @property
     def costs(self) -> Costs:
         counts = {name: len(keys) for name, keys in self._keys.items()}
-        return Costs(counts, self._asked - sum(counts.values()), sum(self._stopped.values()))
+        return Costs(counts, self._requested - sum(counts.values()), sum(self._stopped.values()))
 
 
 def count_costs(record: SearchRecord, plans: TrialPlans) -> Costs:

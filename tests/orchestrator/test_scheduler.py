@@ -31,7 +31,7 @@ from ifmmin.orchestrator.planning.configuration import Compute, Configuration, l
 from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store, StoreError
-from tests.gate import Gate
+from tests.gate import Gate, wait_until
 from tests.small import make_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -82,13 +82,13 @@ def compute_alone(plan: Plan, store: Store, corpus: Corpus = CORPUS) -> None:
 
 def contents(plan: Plan, store: Store) -> dict[str, bytes]:
     """Weights and predictions of every stage, bit for bit."""
-    found = {}
+    bits = {}
     for stage in plan.stages.values():
         if stage.action == "train":
-            found[stage.key] = b"".join(value.tobytes() for _, value in sorted(store.read_weights(stage.key).items()))
+            bits[stage.key] = b"".join(value.tobytes() for _, value in sorted(store.read_weights(stage.key).items()))
         else:
-            found[stage.key] = str(store.read_table(stage.key, "predictions").to_pydict()).encode()
-    return found
+            bits[stage.key] = str(store.read_table(stage.key, "predictions").to_pydict()).encode()
+    return bits
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_where_it_was_with_the_same_bits(
+def test_an_interrupted_run_resumes_with_the_same_bits(
     undisturbed: tuple[Plan, Store],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -135,7 +135,7 @@ def test_results_do_not_depend_on_ray_or_the_number_of_workers(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("two_workers")
-def test_a_shared_pretraining_runs_once_and_is_the_same_whoever_asked(tmp_path: Path) -> None:
+def test_a_shared_pretraining_runs_once_and_is_the_same_whichever_system_needs_it(tmp_path: Path) -> None:
     def plan_of(*systems: str) -> Plan:
         hyperparameters = {"epochs": 1} | ({"steps": 4} if "mctn" in systems else {})
         return make_plan(configure(2, systems=systems, folds="1", hyperparameters=hyperparameters), CORPUS)
@@ -146,6 +146,16 @@ def test_a_shared_pretraining_runs_once_and_is_the_same_whoever_asked(tmp_path: 
     assert sorted(record.outcome.done) == sorted(everything.stages)
     compute_alone(alone, by_itself)
     assert contents(alone, together) == contents(alone, by_itself)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_workers")
+def test_nothing_goes_on_in_a_session_of_the_callers_when_the_events_are_closed(tmp_path: Path) -> None:
+    plan = make_plan(configure(2, hyperparameters={"epochs": 10_000}), CORPUS)
+    with closing(run_plan(plan, CORPUS, Store(tmp_path), Compute(workers=2))) as events:
+        next(event for event in events if isinstance(event, EpochEnded))
+        assert ray.available_resources().get("CPU", 0) < 2  # type: ignore[no-untyped-call]
+    wait_until(lambda: ray.available_resources().get("CPU", 0) == 2)  # type: ignore[no-untyped-call]
 
 
 def spoilt_in_the_first_fold() -> Corpus:
@@ -179,15 +189,15 @@ def test_runs_that_train_as_one_are_kept_one_by_one_and_fail_one_by_one(tmp_path
     plan = make_plan(configuration, corpus)
     assert len(plan.runs) == 6
     record = run(plan, Store(tmp_path), configuration.compute, corpus)
-    spoilt = [own for own in plan.runs if own.fold == 1]
-    assert sorted(record.outcome.failed) == sorted(own.stages["pretrain"] for own in spoilt)
-    skipped = sorted(own.stages[name] for own in spoilt for name in ("train", "evaluate"))
+    spoilt = [planned for planned in plan.runs if planned.fold == 1]
+    assert sorted(record.outcome.failed) == sorted(planned.stages["pretrain"] for planned in spoilt)
+    skipped = sorted(planned.stages[name] for planned in spoilt for name in ("train", "evaluate"))
     assert sorted(record.outcome.skipped) == skipped
     assert len(record.started) == len(set(record.started))
     store = Store(tmp_path)
-    for own in plan.runs:
-        if own.fold == 2:
-            stage = plan.stages[own.stages["train"]]
+    for planned in plan.runs:
+        if planned.fold == 2:
+            stage = plan.stages[planned.stages["train"]]
             alone = execute(stage, corpus, store.read_upstream(stage))
             kept = store.read_weights(stage.key)
             assert max(float(np.abs(kept[name] - value).max()) for name, value in alone.weights.items()) < 1e-3
