@@ -113,10 +113,11 @@ def search(
     from ifmmin.orchestrator import api
 
     changes: dict[str, Any] = {"corpus": corpus, "systems": systems, "folds": folds, "seeds": seeds, "name": name}
-    asked = {"space": space, "trials": trials}
-    changes |= {"storage": storage, "search": {key: value for key, value in asked.items() if value is not None} or None}
-    made = api.configure(configuration, changes, hyperparameters, workers)
-    return api.search(made, resume=resume, track=track, progress=progress)
+    changes["storage"] = storage
+    search_keys = {key: value for key, value in (("space", space), ("trials", trials)) if value is not None}
+    changes["search"] = search_keys or None
+    chosen = api.configure(configuration, changes, hyperparameters, workers)
+    return api.search(chosen, resume=resume, track=track, progress=progress)
 
 
 def load(name: str, *, storage: str = STORAGE, against: str | Sequence[str] = ()) -> "Result | SearchResult":

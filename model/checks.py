@@ -28,18 +28,22 @@ def check_system(system: System) -> None:
     for stage, definition in system.stages.items():
         for earlier in definition.after:
             if earlier not in list(system.stages)[: list(system.stages).index(stage)]:
-                raise UserError(f"{system.name}, {stage}: after names '{earlier}', which is no earlier stage of it.")
+                raise UserError(
+                    f"{system.name}, {stage}: after names '{earlier}', which is not an earlier stage of this system."
+                )
         names += definition.stage_names(stage)
         _check_definition(definition)
     repeated = {name for name in names if names.count(name) > 1 or "." in name}
     if repeated:
-        raise UserError(f"{system.name}: '{min(repeated)}' is not a possible name of a stage; choose another.")
+        raise UserError(f"{system.name}: '{min(repeated)}' is not a valid stage name; choose another.")
     known = {
         item.name for definition in system.stages.values() for item in hyperparameters_of(definition.hyperparameters)
     }
     for name in system.search_space:
         if name.rpartition(".")[2] not in known:
-            raise UserError(f"{system.name}: search_space names '{name}', which is no hyperparameter of it.")
+            raise UserError(
+                f"{system.name}: search_space names '{name}', which is not a hyperparameter of this system."
+            )
 
 
 def _check_definition(definition: StageDefinition) -> None:

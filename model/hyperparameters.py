@@ -94,7 +94,7 @@ def hyperparameters_of(cls: type) -> tuple[Hyperparameter, ...]:
     for item in fields(cls):
         where = f"{cls.__name__}.{item.name}"
         if "meaning" not in item.metadata or item.default is MISSING:
-            raise UserError(f'{where} is no hyperparameter yet; write `= hyperparameter(default, "meaning")`.')
+            raise UserError(f'{where} is not a hyperparameter; write `= hyperparameter(default, "meaning")`.')
         kind = _KINDS.get(hints[item.name])
         if kind is None:
             raise UserError(f"{where} must be an int, a float, a bool, or a str with choices.")

@@ -40,7 +40,7 @@ class Store:
         """Name a store; nothing is created before something is written.
 
         Raises:
-            UserError: the location is no path or URI that is understood.
+            UserError: the location is not a valid path or URI.
         """
         self.root = Folder(location)
 

@@ -298,5 +298,5 @@ def _record_to_continue(experiment: Experiment, resume: bool) -> SearchRecord:
 def _question(record: SearchRecord) -> tuple[object, ...]:
     """What a search asks; two searches that ask the same may differ in trials and workers."""
     configuration = record.configuration
-    asked = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters"})
-    return record.fingerprint, asked, search_of(configuration).space, configuration.compute.precision
+    question = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters"})
+    return record.fingerprint, question, search_of(configuration).space, configuration.compute.precision

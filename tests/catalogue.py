@@ -2,7 +2,7 @@
 
     python -m tests.catalogue
 
-Run it after any change of `model/` or `data/`. Where the numbers of two epochs on a small corpus are no longer those
+Run it after any change of `model/` or `data/`. Where the numbers of two epochs on a small corpus differ from those
 of the version in the file, it asks for a raised version and writes nothing: people's stores hold results of that code.
 """
 
@@ -57,10 +57,10 @@ def compute_numbers() -> Numbers:
 
 def code() -> dict[str, dict[str, Any]]:
     """By name of the code: its version and the hash of its source."""
-    found = {name: (own.version, catalogue.modules_of(own)) for name, own in DEFINITIONS.items()}
-    found["evaluation"] = evaluation.EVALUATION_VERSION, set(catalogue.EVALUATION)
-    found["protocol"] = protocols.PROTOCOL_VERSION, set(catalogue.PROTOCOLS)
-    return {name: {"version": version, "source": source_hash(modules)} for name, (version, modules) in found.items()}
+    sources = {name: (known.version, catalogue.modules_of(known)) for name, known in DEFINITIONS.items()}
+    sources["evaluation"] = evaluation.EVALUATION_VERSION, set(catalogue.EVALUATION)
+    sources["protocol"] = protocols.PROTOCOL_VERSION, set(catalogue.PROTOCOLS)
+    return {name: {"version": version, "source": source_hash(modules)} for name, (version, modules) in sources.items()}
 
 
 def released() -> dict[str, Any]:
@@ -99,16 +99,16 @@ def main() -> None:
         sys.exit(
             f"Raise the version of {', '.join(names)}: the numbers are no longer those of the version in {file.name}."
         )
-    own = code()
+    versions = code()
     content = {
         "source": catalogue.source_of_all(),
-        "catalogue": catalogue.to_json(catalogue.describe(own)),
-        "code": own,
+        "catalogue": catalogue.to_json(catalogue.describe(versions)),
+        "code": versions,
         "numbers": {name: [round(value, 6) for value in values] for name, values in sorted(numbers.items())},
     }
     file.write_text(json.dumps(content, indent=1, sort_keys=False) + "\n", encoding="utf-8")
-    versions = ", ".join(f"{name} {item['version']}" for name, item in own.items())
-    print(f"Wrote {file.name}: {versions}.")
+    shown = ", ".join(f"{name} {entry['version']}" for name, entry in versions.items())
+    print(f"Wrote {file.name}: {shown}.")
 
 
 if __name__ == "__main__":

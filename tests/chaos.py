@@ -120,13 +120,13 @@ class Driver:
 
 def bits(plan: Plan, store: Store) -> dict[str, object]:
     """The weights or predictions of every stage, so that any difference shows."""
-    found: dict[str, object] = {}
+    contents: dict[str, object] = {}
     for key, stage in plan.stages.items():
         if stage.action == "train":
-            found[key] = {name: weights.tobytes() for name, weights in sorted(store.read_weights(key).items())}
+            contents[key] = {name: weights.tobytes() for name, weights in sorted(store.read_weights(key).items())}
         else:
-            found[key] = store.read_table(key, "predictions").to_pydict()
-    return found
+            contents[key] = store.read_table(key, "predictions").to_pydict()
+    return contents
 
 
 def disturb(driver: Driver, kills: list[str], wait: Callable[[], None], draw: random.Random) -> None:
@@ -194,9 +194,9 @@ def processes() -> Iterator[tuple[int, int, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seeds", default="0-2")
-    parser.add_argument("--longest", type=float, default=20.0, help="seconds between two kills, at most")
+    parser.add_argument("--longest", type=float, default=10.0, help="seconds between two kills, at most")
     arguments = parser.parse_args()
     kills = [("worker", "node", "driver")[index % 3] for index in range(arguments.kills)]
     with tempfile.TemporaryDirectory() as name:

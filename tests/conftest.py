@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Not on a cluster that happens to run on this machine.
 os.environ["RAY_ADDRESS"] = "local"
 
-# A pause of a busy machine is no error.
+# A pause on a busy machine is not an error.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 

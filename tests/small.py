@@ -36,9 +36,9 @@ def random_batch(size: int = 7, dtype: torch.dtype = torch.float32, seed: int = 
     features: dict[Modality, torch.Tensor] = {}
     lengths: dict[Modality, torch.Tensor] = {}
     for modality, dimension in DIMENSIONS.items():
-        own = torch.randint(1, 12, (size,), generator=generator)
-        x = torch.randn(size, int(own.max()), dimension, generator=generator, dtype=dtype)
-        x[torch.arange(x.shape[1]) >= own[:, None]] = 0
-        features[modality], lengths[modality] = x, own
+        steps = torch.randint(1, 12, (size,), generator=generator)
+        x = torch.randn(size, int(steps.max()), dimension, generator=generator, dtype=dtype)
+        x[torch.arange(x.shape[1]) >= steps[:, None]] = 0
+        features[modality], lengths[modality] = x, steps
     labels = torch.randint(3, (size,), generator=generator)
     return Batch(features, lengths, labels, torch.arange(size))

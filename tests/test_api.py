@@ -89,7 +89,7 @@ def test_new_utterances_are_predicted(result: Result, storage: str, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_search_has_its_trials_as_a_frame(storage: str) -> None:
-    found = ifmmin.search(
+    searched = ifmmin.search(
         {"name": "found", "corpus": "small", "systems": ["if-mmin"]},
         space={"lambda2": [1.0, 100.0]},
         trials=2,
@@ -100,13 +100,13 @@ def test_a_search_has_its_trials_as_a_frame(storage: str) -> None:
         track=False,
         progress=False,
     )
-    assert sorted(found.trials["trial"].unique()) == [1, 2]
-    assert found.best is not None
-    assert found.best["lambda2"] in (1.0, 100.0)
-    assert {"response", "parallel_coordinates"} == found.figures.keys()
+    assert sorted(searched.trials["trial"].unique()) == [1, 2]
+    assert searched.best is not None
+    assert searched.best["lambda2"] in (1.0, 100.0)
+    assert {"response", "parallel_coordinates"} == searched.figures.keys()
     loaded = ifmmin.load("found", storage=storage)
     assert isinstance(loaded, SearchResult)
-    assert loaded.record == found.record
+    assert loaded.record == searched.record
 
 
 def test_one_run_is_trained_in_this_process_without_ray(storage: str) -> None:

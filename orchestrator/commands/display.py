@@ -48,7 +48,7 @@ class NotebookOutput:
 
     def update(self, renderable: RenderableType, *, refresh: bool) -> None:
         """Show this in the place of what was shown; as with `Live`, only when it is to be refreshed."""
-        # Without colours there would be no bar before the first stage is done.
+        # Without colours, no bar would be visible before the first stage is done.
         canvas = Console(
             record=True,
             file=io.StringIO(),

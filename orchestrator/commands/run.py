@@ -61,19 +61,21 @@ def run_experiment(configuration: "Configuration") -> int:
 
     console, started = Console(), time.monotonic()
     experiment = open_experiment(configuration)
-    asked = pending_stages(experiment)
+    pending = pending_stages(experiment)
     try:
         with Display.of(console, experiment, experiment.plan, configuration.name) as display:
             outcome = run_stages(experiment, [display])
     except KeyboardInterrupt:
-        done = asked - pending_stages(experiment)
-        console.print(f"Interrupted after {done} of {asked} stages. Run the same command to resume.", highlight=False)
+        done = pending - pending_stages(experiment)
+        console.print(f"Interrupted after {done} of {pending} stages. Run the same command to resume.", highlight=False)
         return 128 + signal.SIGINT
-    complete = _show_results(console, experiment, outcome, asked, started)
+    complete = _show_results(console, experiment, outcome, pending, started)
     return 0 if complete and not outcome.failed else 1
 
 
-def _show_results(console: "Console", experiment: "Experiment", outcome: "Outcome", asked: int, started: float) -> bool:
+def _show_results(
+    console: "Console", experiment: "Experiment", outcome: "Outcome", pending: int, started: float
+) -> bool:
     """Print the table and write the report; whether any run is complete."""
     from ifmmin.orchestrator.analysis.experiment import analyse
     from ifmmin.orchestrator.analysis.results import load_results
@@ -83,11 +85,11 @@ def _show_results(console: "Console", experiment: "Experiment", outcome: "Outcom
     results = load_results(experiment.plan, experiment.store)
     if results is None:
         console.print("No run is complete yet.")
-        _show_outcome(console, experiment, outcome, asked, started)
+        _show_outcome(console, experiment, outcome, pending, started)
         return False
     analysis = analyse(experiment, results)
     show_table(console, analysis)
-    _show_outcome(console, experiment, outcome, asked, started)
+    _show_outcome(console, experiment, outcome, pending, started)
     with console.status("writing the report"):
         location = write_report(analysis)
     console.print(f"Report: {location}", highlight=False, soft_wrap=True)
@@ -95,10 +97,12 @@ def _show_results(console: "Console", experiment: "Experiment", outcome: "Outcom
     return True
 
 
-def _show_outcome(console: "Console", experiment: "Experiment", outcome: "Outcome", asked: int, started: float) -> None:
+def _show_outcome(
+    console: "Console", experiment: "Experiment", outcome: "Outcome", pending: int, started: float
+) -> None:
     from ifmmin.orchestrator.execution.pace import in_words
 
-    parts = [f"{len(outcome.done)} stages run", f"{len(experiment.plan.stages) - asked} from the store"]
+    parts = [f"{len(outcome.done)} stages run", f"{len(experiment.plan.stages) - pending} from the store"]
     if outcome.failed:
         parts.append(f"{len(outcome.failed)} failed, {len(outcome.skipped)} skipped because of that")
     seconds = in_words(time.monotonic() - started)

@@ -64,7 +64,7 @@ def search(configuration: "Configuration", *, resume: bool) -> int:
             record, outcome = run_search(experiment, record, [display])
     except KeyboardInterrupt:
         ended = sum(trial.state != "running" for trial in display.record.trials)
-        console.print(f"Interrupted after {ended} of {display.asked} trials. Add --resume to continue.")
+        console.print(f"Interrupted after {ended} of {display.total} trials. Add --resume to continue.")
         return 128 + signal.SIGINT
     _show(console, experiment, record, len(outcome.done))
     write_search_report(experiment, record)
@@ -87,7 +87,7 @@ class SearchDisplay:
         from ifmmin.orchestrator.search.trials import CostCounter, TrialPlans
 
         self.record = record
-        self.asked = search_of(record.configuration).trials
+        self.total = search_of(record.configuration).trials
         self._console, self._clock = console, clock
         self._started = self._last_line = clock()
         self._visited_before = sum(len(trial.means) for trial in record.trials)
@@ -145,7 +145,7 @@ class SearchDisplay:
         left = self._seconds_left()
         parts.append(f"{in_words(self._clock() - self._started)} so far")
         parts.append("estimating what is left" if left is None else f"about {in_words(left)} left")
-        return f"{self.record.configuration.name}: {len(states)} of {self.asked} trials: {'; '.join(parts)}"
+        return f"{self.record.configuration.name}: {len(states)} of {self.total} trials: {'; '.join(parts)}"
 
     def _seconds_left(self) -> float | None:
         """If the trials to come visit as many folds as those that ended, at the pace of this call."""
@@ -156,7 +156,7 @@ class SearchDisplay:
             return None
         usual = sum(ended) / len(ended)
         running = sum(max(0.0, usual - len(trial.means)) for trial in trials if trial.state == "running")
-        to_come = usual * max(0, self.asked - len(trials))
+        to_come = usual * max(0, self.total - len(trials))
         return (running + to_come) * (self._clock() - self._started) / visited
 
 

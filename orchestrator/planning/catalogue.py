@@ -129,7 +129,7 @@ def read(content: Mapping[str, Any]) -> Catalogue:
         return StageDescription(**{**kept, **tuples, "hyperparameters": hyperparameters})
 
     def system(kept: Mapping[str, Any]) -> SystemDescription:
-        stages = {name: stage(own) for name, own in kept["stages"].items()}
+        stages = {name: stage(description) for name, description in kept["stages"].items()}
         space = {name: tuple(values) for name, values in kept["search_space"].items()}
         return SystemDescription(**{**kept, "stages": stages, "search_space": space})
 
@@ -181,7 +181,10 @@ def describe(released: Mapping[str, Mapping[str, Any]]) -> Catalogue:
             )
             for system in registered.SYSTEMS.values()
         },
-        protocols={name: ProtocolDescription(own.summary, own.rates) for name, own in protocols.PROTOCOLS.items()},
+        protocols={
+            name: ProtocolDescription(protocol.summary, protocol.rates)
+            for name, protocol in protocols.PROTOCOLS.items()
+        },
         reference=registered.REFERENCE,
         evaluation=version("evaluation", evaluation.EVALUATION_VERSION, EVALUATION),
         protocol=version("protocol", protocols.PROTOCOL_VERSION, PROTOCOLS),

@@ -34,10 +34,10 @@ def parse_numbers(value: object) -> object:
     for part in value.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not match:
-            raise ValueError(f"'{value}' is no list of numbers such as 1-3,5")
+            raise ValueError(f"'{value}' is not a list of numbers such as 1-3,5")
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last <= first + 10_000:
-            raise ValueError(f"'{part.strip()}' is no range from a smaller to a larger number")
+            raise ValueError(f"'{part.strip()}' is not a range from a smaller to a larger number")
         numbers.extend(range(first, last + 1))
     return numbers
 
@@ -149,7 +149,7 @@ class Configuration(_Frozen):
         description="those that differ from a system's defaults: lambda2, train.epochs, if-mmin.train.epochs",
     )
     search: Search | None = Field(None, description="what `ifmmin search` looks for")
-    best_of: str | None = Field(None, description="the search whose best setting this is; set by --best-of")
+    best_of: str | None = Field(None, description="the search that chose the hyperparameters; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
     storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
 
@@ -167,7 +167,7 @@ def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, 
         overrides: top-level keys; `hyperparameters` and `compute` are merged key by key, the others replaced.
 
     Raises:
-        ConfigurationError: the file is missing or no YAML, or a key or value is not understood.
+        ConfigurationError: the file is missing or not YAML, or a key or value is not understood.
     """
     if isinstance(source, Mapping):
         values, source = {"name": "experiment", **source}, "configuration"

@@ -93,18 +93,18 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
     for system in chosen:
         for seed in configuration.seeds:
             for fold in folds:
-                own = list(
+                of_run = list(
                     _stages_of(system, resolved[system.name], corpus, fold, seed, configuration.compute.precision)
                 )
-                stages.update((stage.key, stage) for stage in own)
-                runs.append(Run(system.name, fold, seed, {stage.name: stage.key for stage in own}))
+                stages.update((stage.key, stage) for stage in of_run)
+                runs.append(Run(system.name, fold, seed, {stage.name: stage.key for stage in of_run}))
     return Plan(
         tuple(runs), stages, {system: named_hyperparameters(stages_of) for system, stages_of in resolved.items()}
     )
 
 
 def resolve_hyperparameters(
-    chosen: Sequence[SystemDescription], asked: Hyperparameters
+    chosen: Sequence[SystemDescription], changes: Hyperparameters
 ) -> dict[str, dict[str, Hyperparameters]]:
     """Each system's hyperparameters for each of its trained stages.
 
@@ -122,16 +122,18 @@ def resolve_hyperparameters(
             values = {}
             for item in description.hyperparameters:
                 prefixes = ("", f"{stage}.", f"{system.name}.", f"{system.name}.{stage}.")
-                names = [name for prefix in prefixes if (name := prefix + item.name) in asked]
+                names = [name for prefix in prefixes if (name := prefix + item.name) in changes]
                 used.update(names)
                 try:
-                    values[item.name] = item.accept(asked[names[-1]] if names else item.default)
+                    values[item.name] = item.accept(changes[names[-1]] if names else item.default)
                 except UserError as error:
                     raise PlanError(f"{system.name}, {stage}: {error}") from None
             resolved[system.name][stage] = values
-    for name in asked:
+    for name in changes:
         if name not in used:
-            known = {item.name for own in chosen for stage in own.stages.values() for item in stage.hyperparameters}
+            known = {
+                item.name for system in chosen for stage in system.stages.values() for item in stage.hyperparameters
+            }
             raise PlanError(f"No chosen system has a hyperparameter '{name}'; {nearest(name, sorted(known))}")
     return resolved
 
@@ -208,9 +210,9 @@ def protocol_plan(plan: Plan, runs: Iterable[Run], protocols: Sequence[str]) -> 
         fixed = plan.stages[run.evaluation]
         same = {name: value for name, value in vars(fixed).items() if name not in ("key", "name") and value is not None}
         code = catalogue().protocol
-        own = [Stage.of(name, {**same, "version": code, "protocol": name}) for name in protocols]
-        stages.update((stage.key, stage) for stage in own)
-        evaluated.append(Run(run.system, run.fold, run.seed, {stage.name: stage.key for stage in own}))
+        of_run = [Stage.of(name, {**same, "version": code, "protocol": name}) for name in protocols]
+        stages.update((stage.key, stage) for stage in of_run)
+        evaluated.append(Run(run.system, run.fold, run.seed, {stage.name: stage.key for stage in of_run}))
     return Plan(tuple(evaluated), stages, plan.hyperparameters)
 
 

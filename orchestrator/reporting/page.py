@@ -70,7 +70,7 @@ def render_page(
         subgroup_metric=SUBGROUP_METRIC.upper(),
         gap_meanings=GAPS,
         drawings=[_embed(drawing) for drawing in drawings],
-        system_drawings={system: [_embed(drawing) for drawing in own] for system, own in of_systems.items()},
+        system_drawings={system: [_embed(drawing) for drawing in figures] for system, figures in of_systems.items()},
         times=[(system, in_words(run), in_words(total)) for system, (run, total) in results.seconds.items()],
         descriptions={system: describe_system(experiment, system) for system in results.systems},
         configuration=yaml.safe_dump(configuration.model_dump(mode="json", exclude={"storage"}), sort_keys=False),

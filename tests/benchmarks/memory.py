@@ -51,14 +51,14 @@ class Reader:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     corpus = synthesise("iemocap-sized", utterances=5531)
     size = sum(sequences.values.nbytes for sequences in corpus.sequences.values())
-    with ray_session(Compute(workers=asked.workers)), tempfile.TemporaryDirectory() as folder:
+    with ray_session(Compute(workers=options.workers)), tempfile.TemporaryDirectory() as folder:
         before = shared_memory()
         workers = Workers.start(corpus, Store(folder), Compute())
         node = shared_memory() - before
-        readers = [Reader.remote() for _ in range(asked.workers)]  # type: ignore[attr-defined]
+        readers = [Reader.remote() for _ in range(options.workers)]  # type: ignore[attr-defined]
         print(f"The corpus: {size / MEGABYTE:.0f} MB; the node's shared memory grew by {node / MEGABYTE:.0f} MB.")
         for number, added in enumerate(ray.get([reader.read.remote([workers.context]) for reader in readers]), 1):
             print(f"Worker {number} added {added / MEGABYTE:.0f} MB, {added / size:.1%} of the corpus.")

@@ -56,16 +56,16 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=10_000)
     parser.add_argument("--sleep", type=float, default=0.05)
     parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    os.environ[SLEEP] = str(asked.sleep)
+    options = parser.parse_args()
+    os.environ[SLEEP] = str(options.sleep)
     hook = {"worker_process_setup_hook": f"{__spec__.name}.{sleep_instead.__name__}"}
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # where workers find the hook
     os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": hook})
 
     corpus = open_corpus(Folder(SHIPPED, "digits"))
-    seeds = list(range(asked.stages // (2 * len(corpus.folds))))  # a run of this system is two stages
-    settings = {"systems": ["fusion"], "seeds": seeds, "compute": {"workers": asked.workers}}
-    configuration = load_configuration("demo", settings)
+    seeds = list(range(options.stages // (2 * len(corpus.folds))))  # a run of this system is two stages
+    changes = {"systems": ["fusion"], "seeds": seeds, "compute": {"workers": options.workers}}
+    configuration = load_configuration("demo", changes)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         plan = make_plan(configuration, corpus)
@@ -78,10 +78,10 @@ def main() -> None:
     count = len(plan.stages)
     assert len(times[Finished]) == count
     began, ended = times[Started][0], times[Finished][-1]
-    ideal = count * asked.sleep / asked.workers
+    ideal = count * options.sleep / options.workers
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     makespan = ended - began
-    print(f"{count} stages of {asked.sleep * 1000:g} ms on {asked.workers} workers:")
+    print(f"{count} stages of {options.sleep * 1000:g} ms on {options.workers} workers:")
     print(f"planned in {planned - started:.1f} s, Ray and its workers ready in {began - planned:.1f} s more")
     print(f"run in {makespan:.1f} s, {makespan / ideal - 1:.1%} above the ideal of {ideal:.1f} s")
     print(f"the driver held at most {memory:.2f} GB")

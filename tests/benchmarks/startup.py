@@ -41,15 +41,15 @@ class Stopwatch:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     corpus = synthesise("iemocap-sized", utterances=5531)
-    settings = {
+    changes = {
         "systems": ["fusion"],
-        "folds": f"1-{asked.stages}",
+        "folds": f"1-{options.stages}",
         "hyperparameters": {"epochs": 1},
         "compute": {"workers": 1},
     }
-    configuration = load_configuration("demo", settings)
+    configuration = load_configuration("demo", changes)
     plan = make_plan(configuration, corpus)
     stopwatch = Stopwatch()
     start = Workers.start

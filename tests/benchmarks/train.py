@@ -52,7 +52,7 @@ class Cost:
 
 
 class Clock:
-    """What has been spent since it was last asked."""
+    """What has been spent since the last call."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter(), time.process_time()
@@ -135,26 +135,26 @@ def main() -> None:
     parser.add_argument("--plain", metavar="PATH")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}")
     with tempfile.TemporaryDirectory() as location:
         write_corpus(synthesise("iemocap-sized"), Folder(location))
         for processes, threads in ((1, 2), (2, 1)):
             print(f"{processes} process{'es' * (processes > 1)}, {threads} thread{'s' * (threads > 1)}:")
             with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                arguments = [(location, threads, asked.epochs, asked.precision)] * processes
-                found = pool.starmap(measure, arguments)
-            for one in found:
+                arguments = [(location, threads, options.epochs, options.precision)] * processes
+                measured = pool.starmap(measure, arguments)
+            for one in measured:
                 epochs = ", ".join(f"{stage} {cost.wall:.2f} s" for stage, cost in one.epochs.items())
                 print(
                     f"  an epoch: {epochs}; a run: {one.run.wall:.0f} s, {one.run.cpu:.0f} CPU s, of which "
                     f"{one.rest.cpu:.0f} not in epochs; {one.memory / 2**30:.2f} GB"
                 )
-            hourly = sum(3600 / one.run.wall for one in found)
+            hourly = sum(3600 / one.run.wall for one in measured)
             print(f"  runs an hour: {hourly:.1f}")
-            if asked.plain:
-                yardstick = plain(asked.plain, 2)
-                print(f"  CPU seconds: 1/{yardstick.cpu / found[0].run.cpu:.1f} of plain.py's")
+            if options.plain:
+                yardstick = plain(options.plain, 2)
+                print(f"  CPU seconds: 1/{yardstick.cpu / measured[0].run.cpu:.1f} of plain.py's")
                 print(f"  runs an hour: {hourly / (3600 / yardstick.wall):.1f} times plain.py's")
 
 

@@ -89,10 +89,10 @@ def test_statistics_of_the_training_set_are_compared_with_the_file(root: Path) -
 
 def test_a_repeated_fold_is_reported_and_repaired(tmp_path: Path) -> None:
     root = write_layout(tmp_path / "repeated", repeat_last_fold=True)
-    found = checks(root)
-    assert found["warning repeated fold"].startswith("fold 3 repeats fold 2")
-    assert "--fix-folds" in found["warning repeated fold"]
-    assert found["warning tested twice"].startswith("8 utterances")
+    shown = checks(root)
+    assert shown["warning repeated fold"].startswith("fold 3 repeats fold 2")
+    assert "--fix-folds" in shown["warning repeated fold"]
+    assert shown["warning tested twice"].startswith("8 utterances")
     corpus, findings = import_mmin(root, "small", fix_folds=True)
     assert set(corpus.folds[3].test) == set(corpus.folds[2].validation)
     assert set(corpus.folds[3].validation) == set(corpus.folds[2].test)
@@ -158,19 +158,19 @@ def test_names_of_an_unknown_form_have_no_speakers(root: Path) -> None:
 
 
 def test_a_class_without_utterances_is_a_warning(root: Path) -> None:
-    found = checks(root, classes=["calm", "angry", "bored"])
-    assert found["warning classes"] == "a class has no utterances: calm 24, angry 24, bored 0"
+    shown = checks(root, classes=["calm", "angry", "bored"])
+    assert shown["warning classes"] == "a class has no utterances: calm 24, angry 24, bored 0"
 
 
 def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
     change_sequence(root / "V/denseface.h5", np.zeros((5, 4)))
     write_set(root, 1, "val", names_of("Ses03F"), [0, 1] * 4)
     write_set(root, 1, "trn", [n for s in ("Ses02F", "Ses02M", "Ses03M") for n in names_of(s)], [0, 1] * 12)
-    found = checks(root)
-    assert found["warning all zero"].startswith(
+    shown = checks(root)
+    assert shown["warning all zero"].startswith(
         "v: 1 of 48 utterances are zero throughout (no face detected), Ses02M_impro01_F002 first"
     )
-    assert "warning speakers" not in found
+    assert "warning speakers" not in shown
     write_set(root, 2, "trn", [*names_of("Ses01F"), "Ses02M_impro01_F900"], [0, 1] * 4 + [0])
     for path in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
         with h5py.File(root / path, "r+") as features:

@@ -64,10 +64,10 @@ def test_without_lengths_zeros_at_the_end_are_padding(tmp_path: Path) -> None:
     for part in content.values():
         for key in ("audio_lengths", "vision_lengths", "text_bert"):
             del part[key]
-    found, _ = import_mmsa(write(tmp_path / "without.pkl", content), "x")
+    imported, _ = import_mmsa(write(tmp_path / "without.pkl", content), "x")
     for modality, sequences in expected.sequences.items():
-        assert np.array_equal(found.sequences[modality].values, sequences.values)
-        assert np.array_equal(found.sequences[modality].offsets, sequences.offsets)
+        assert np.array_equal(imported.sequences[modality].values, sequences.values)
+        assert np.array_equal(imported.sequences[modality].offsets, sequences.offsets)
 
 
 def test_edges_cut_the_sentiment_into_classes(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ class Runs:
 
 
 @pytest.mark.parametrize(
-    ("function", "arguments", "asked"),
+    ("function", "arguments", "refused"),
     [
         (os.system, ("touch {}",), "system"),
         (eval, ("open('{}', 'w')",), "builtins.eval"),
@@ -103,7 +103,7 @@ class Runs:
 )
 @pytest.mark.parametrize("protocol", [0, 4])
 def test_code_in_a_pickle_is_refused_and_not_executed(
-    tmp_path: Path, function: Callable[..., object], arguments: tuple[object, ...], asked: str, protocol: int
+    tmp_path: Path, function: Callable[..., object], arguments: tuple[object, ...], refused: str, protocol: int
 ) -> None:
     trace = tmp_path / "trace.npy"
     content = make_content()
@@ -111,7 +111,7 @@ def test_code_in_a_pickle_is_refused_and_not_executed(
     content["test"]["audio"] = [Runs(function, *traced)]
     with pytest.raises(CorpusError, match=r"contains .*which is not data") as caught:
         import_mmsa(write(tmp_path / "hostile.pkl", content, protocol), "x")
-    assert asked in str(caught.value)
+    assert refused in str(caught.value)
     assert not trace.exists()
 
 

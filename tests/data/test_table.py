@@ -94,9 +94,9 @@ def test_whole_numbers_are_labels_as_they_are(root: Path) -> None:
 
 def test_features_that_are_not_there_are_none(root: Path) -> None:
     (root / "a" / "u001.npy").unlink()
-    found = read_features(root, ["u000", "u001", "new"])
-    assert [part is None for part in found["a"]] == [False, True, True]
-    assert [part is None for part in found["v"]] == [False, False, True]
+    features = read_features(root, ["u000", "u001", "new"])
+    assert [part is None for part in features["a"]] == [False, True, True]
+    assert [part is None for part in features["v"]] == [False, False, True]
 
 
 def edit(file: str, change: Callable[[str], str]) -> Callable[[Path], None]:

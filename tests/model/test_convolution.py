@@ -27,11 +27,11 @@ def plainly(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_values_and_gradients_are_those_of_the_convolution_in_full(dtype: torch.dtype, tolerance: float) -> None:
     x, lengths, weight, bias = drawn(dtype)
-    found, expected = largest_response(x, lengths, weight, bias), plainly(x, lengths, weight, bias)
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-    loss_weights = F.relu(torch.randn(found.shape, generator=torch.Generator().manual_seed(5), dtype=dtype))
+    actual, expected = largest_response(x, lengths, weight, bias), plainly(x, lengths, weight, bias)
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+    loss_weights = F.relu(torch.randn(actual.shape, generator=torch.Generator().manual_seed(5), dtype=dtype))
     for one, other in zip(
-        torch.autograd.grad(found, [weight, bias], loss_weights),
+        torch.autograd.grad(actual, [weight, bias], loss_weights),
         torch.autograd.grad(expected, [weight, bias], loss_weights),
         strict=True,
     ):
@@ -56,11 +56,11 @@ def test_of_runs_each_has_its_own_values_and_gradients() -> None:
     inputs, weights = x * scales, (weight * scales).detach().requires_grad_()
     several = torch.stack([lengths, lengths.flip(0), lengths])
     biases = bias.expand(3, -1).detach().clone().requires_grad_()
-    found = torch.vmap(largest_response)(inputs, several, weights, biases)
+    actual = torch.vmap(largest_response)(inputs, several, weights, biases)
     alone = torch.stack([plainly(*parts) for parts in zip(inputs, several, weights, biases, strict=True)])
-    torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(actual, alone, rtol=1e-10, atol=1e-10)
     for one, other in zip(
-        torch.autograd.grad(found.sin().sum(), [weights, biases]),
+        torch.autograd.grad(actual.sin().sum(), [weights, biases]),
         torch.autograd.grad(alone.sin().sum(), [weights, biases]),
         strict=True,
     ):

@@ -28,9 +28,9 @@ def of_kind(kind: Kind, **bounds: object) -> Hyperparameter:
     ],
 )
 def test_a_value_is_accepted_in_its_kind(kind: Kind, value: object, accepted: object) -> None:
-    found = of_kind(kind).accept(value)
-    assert found == accepted
-    assert type(found) is type(accepted)
+    actual = of_kind(kind).accept(value)
+    assert actual == accepted
+    assert type(actual) is type(accepted)
 
 
 @pytest.mark.parametrize(

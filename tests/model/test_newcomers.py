@@ -281,9 +281,9 @@ PLAIN = define("plain", lambda shape, _: MeanNetwork(shape))
 NAMES = {
     "a stage after a later one": (
         System("x", "", {"train": replace(PLAIN, after=("later",)), "later": PLAIN}),
-        "'later', which is no earlier stage",
+        "'later', which is not an earlier stage",
     ),
-    "a stage called evaluate": (System("x", "", {"evaluate": PLAIN}), "'evaluate' is not a possible name"),
+    "a stage called evaluate": (System("x", "", {"evaluate": PLAIN}), "'evaluate' is not a valid stage name"),
     "no stage": (System("x", "", {}), "needs at least one stage"),
     "a search of nothing": (
         System("x", "", {"train": PLAIN}, search_space={"lamda": (0, 1, False)}),

@@ -21,13 +21,13 @@ def generator() -> torch.Generator:
 def test_the_fixed_conditions_within_the_protocols_are_the_same_to_the_bit(name: str) -> None:
     network, test = train_system(SYSTEMS[name], CORPUS, epochs=1).network, Examples(CORPUS, 1, "test")
     fixed = predict(network, test, ALL_CONDITIONS)
-    found = {protocol: run_protocol(protocol, network, test, seed=3, fold=1) for protocol in PROTOCOLS}
-    for probabilities in found.values():
+    results = {protocol: run_protocol(protocol, network, test, seed=3, fold=1) for protocol in PROTOCOLS}
+    for probabilities in results.values():
         assert torch.equal(probabilities[0], fixed[ALL_CONDITIONS.index(Condition.AVT)])
     for index, rate in enumerate(PROTOCOLS["random-modality"].rates):
-        own = draw_conditions(len(test), rate, stage_generator(3, 1, "protocol/random-modality", f"{rate:.1f}"))
-        assert torch.equal(found["random-modality"][index], fixed[own, torch.arange(len(test))])
-    assert not torch.equal(found["random-frames"][5], found["random-frames"][0])
+        masks = draw_conditions(len(test), rate, stage_generator(3, 1, "protocol/random-modality", f"{rate:.1f}"))
+        assert torch.equal(results["random-modality"][index], fixed[masks, torch.arange(len(test))])
+    assert not torch.equal(results["random-frames"][5], results["random-frames"][0])
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.7])

@@ -21,9 +21,9 @@ def test_each_run_has_the_outputs_states_and_gradients_of_its_own_lstm(dtype: to
     weights, _ = torch.func.stack_module_state(lstms)
     x = torch.randn(3, 6, 7, 5, dtype=dtype, requires_grad=True)
 
-    def one(own: dict[str, Tensor], sequences: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def one(of_run: dict[str, Tensor], sequences: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         reads = Reads(lstms[0])
-        weights = {f"lstm.{name}": value for name, value in own.items()}
+        weights = {f"lstm.{name}": value for name, value in of_run.items()}
         result: tuple[Tensor, tuple[Tensor, Tensor]] = torch.func.functional_call(reads, weights, (sequences,))
         return result
 
@@ -34,8 +34,8 @@ def test_each_run_has_the_outputs_states_and_gradients_of_its_own_lstm(dtype: to
     for run, lstm in enumerate(lstms):
         expected, (last, cell) = lstm(x[run])
         (expected.sin().sum() + last.sum() + cell.cos().sum()).backward()
-        for found, right in ((outputs, expected), (hidden, last), (memory, cell)):
-            torch.testing.assert_close(found[run], right, rtol=tolerance, atol=tolerance)
+        for actual, right in ((outputs, expected), (hidden, last), (memory, cell)):
+            torch.testing.assert_close(actual[run], right, rtol=tolerance, atol=tolerance)
         for name, parameter in lstm.named_parameters():
             gradients = weights[name].grad
             torch.testing.assert_close(gradients[run], parameter.grad, rtol=tolerance, atol=10 * tolerance)

@@ -25,9 +25,9 @@ RUNS = [(1, 0), (2, 0), (1, 1), (3, 2)]
 def uneven(dtype: type) -> Corpus:
     """A corpus whose folds have training and validation sets of different sizes."""
     corpus = make_corpus(utterances=80)
-    own = np.random.default_rng(3).permutation(80)
+    order = np.random.default_rng(3).permutation(80)
     cuts = {1: (40, 60), 2: (35, 64), 3: (48, 60)}
-    folds = {fold: Fold(*np.split(own, cut)) for fold, cut in cuts.items()}
+    folds = {fold: Fold(*np.split(order, cut)) for fold, cut in cuts.items()}
     sequences = {m: Sequences(parts.values.astype(dtype), parts.offsets) for m, parts in corpus.sequences.items()}
     return replace(corpus, folds=folds, sequences=sequences)
 
@@ -88,20 +88,20 @@ def test_losses_and_clipped_gradients_of_a_step_are_those_of_each_run_alone(
         clip_gradients(run.network, hyperparameters.gradient_clip)
         for name, value in {"total": expected.total, **expected.terms}.items():
             torch.testing.assert_close(losses[name][index], value.detach(), rtol=tolerance, atol=tolerance)
-        for found, right in zip(together[index].network.parameters(), run.network.parameters(), strict=True):
-            assert found.grad is not None
-            torch.testing.assert_close(found.grad, right.grad, rtol=tolerance, atol=tolerance)
+        for actual, right in zip(together[index].network.parameters(), run.network.parameters(), strict=True):
+            assert actual.grad is not None
+            torch.testing.assert_close(actual.grad, right.grad, rtol=tolerance, atol=tolerance)
 
 
 def test_interrupted_runs_are_resumed_each_from_its_checkpoint() -> None:
     corpus, hyperparameters = uneven(np.float32), hyperparameters_for(PRETRAINING, epochs=3)
     whole = train_stacked(PRETRAINING, hyperparameters, corpus, [Start(*run) for run in RUNS[:2]])
     kept = [Interrupting(), Interrupting()]
-    starts = [Start(*run, checkpoints=own) for run, own in zip(RUNS[:2], kept, strict=True)]
-    for own in kept:  # The first is kept in the first call, the second in the second, an epoch after the first.
+    starts = [Start(*run, checkpoints=checkpoints) for run, checkpoints in zip(RUNS[:2], kept, strict=True)]
+    for checkpoints in kept:  # The first is kept in the first call, the second in the second, an epoch after the first.
         with pytest.raises(InterruptedError):
             train_stacked(PRETRAINING, hyperparameters, corpus, starts)
-        assert isinstance(own.kept, Checkpoint)
+        assert isinstance(checkpoints.kept, Checkpoint)
     resumed = train_stacked(PRETRAINING, hyperparameters, corpus, starts)
     for one, other in zip(map(completed, resumed), map(completed, whole), strict=True):
         assert largest_difference(one.weights, other.weights) < 1e-5

@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_bits(system: System, briefly: TrainedSyste
     assert_same_weights(again, briefly)
 
 
-def test_training_that_is_broken_off_goes_on_to_the_same_bits(system: System, briefly: TrainedSystem) -> None:
+def test_interrupted_training_resumes_to_the_same_bits(system: System, briefly: TrainedSystem) -> None:
     resumed = train_system(system, CORPUS, train=train_interrupted, epochs=2)
     assert_same_weights(resumed, briefly)
     for stage, trained in resumed.stages.items():
@@ -175,7 +175,7 @@ def test_a_prediction_does_not_depend_on_batch_mates(
         torch.testing.assert_close(alone[:, 0], together[:, row], rtol=1e-4, atol=1e-5)
 
 
-def test_it_learns_what_every_modality_tells(system: System) -> None:
+def test_it_learns_what_every_modality_shows(system: System) -> None:
     trained = train_system(system, CORPUS, epochs=30)
     network = trained.network
     test = Examples(CORPUS, 1, "test")
@@ -189,7 +189,7 @@ def test_it_learns_what_every_modality_tells(system: System) -> None:
 
 @pytest.mark.slow  # chance is seen only over many runs
 def test_labels_permuted_within_training_give_chance(system: System) -> None:
-    """A network that sees test labels, on whatever way, would do better."""
+    """A network that sees test labels, in whatever way, would do better."""
     seen = np.concatenate([CORPUS.folds[1].train, CORPUS.folds[1].validation])
     place = CORPUS.utterances.schema.get_field_index("label")
     accuracies = []

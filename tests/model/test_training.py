@@ -52,7 +52,7 @@ def test_the_epoch_with_the_best_validation_ua_is_kept(corpus: Corpus) -> None:
     assert np.mean(recalls) == pytest.approx(max(e.validation_ua for e in trained.history))
 
 
-def test_a_class_that_every_modality_tells_is_learnt_in_all_conditions() -> None:
+def test_a_class_that_every_modality_shows_is_learnt_in_all_conditions() -> None:
     corpus = make_corpus(utterances=120)
     pretraining = PretrainingHyperparameters(epochs=20, batch_size=16, learning_rate=2e-3)
     stage1 = train(PRETRAIN, pretraining, corpus, Start(1, 0))
@@ -96,7 +96,7 @@ def test_bfloat16_trains_too(corpus: Corpus) -> None:
     assert any(not np.array_equal(stage1.weights[k], v) for k, v in pretrained(corpus).weights.items())
 
 
-def test_a_loss_that_is_not_finite_is_told(corpus: Corpus) -> None:
+def test_a_loss_that_is_not_finite_raises(corpus: Corpus) -> None:
     with pytest.raises(DivergedError, match="learning_rate"):
         train(PRETRAIN, PretrainingHyperparameters(epochs=3, learning_rate=1e30), corpus, Start(1, 0))
 

@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from ifmmin.data.catalogue import folder_for
-from ifmmin.data.corpus import Corpus, Fold, write_corpus
+from ifmmin.data.corpus import Corpus, Fold, Sequences, write_corpus
 from ifmmin.model.systems import DEFINITIONS, SYSTEMS, register
 from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.stages import execute
@@ -38,8 +38,8 @@ def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """`demo` with two epochs on the three folds of a small corpus, all of it in a store. Tests only read it."""
     location = str(tmp_path_factory.mktemp("finished") / "store")
     write_corpus(make_corpus(), folder_for("small", location))
-    settings = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", "storage": location}
-    experiment = Experiment.of(load_configuration("demo", settings))
+    changes = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", "storage": location}
+    experiment = Experiment.of(load_configuration("demo", changes))
     experiment.record()
     run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
     return experiment
@@ -85,23 +85,26 @@ def newcomers() -> Iterator[None]:
 def inputs_of(corpus: Corpus, fold: int, root: Path) -> Path:
     """The test rows of a fold in the table layout, in their order."""
     rows = corpus.folds[fold].test
-    sequences = {m: type(own).of([own[row] for row in rows]) for m, own in corpus.sequences.items()}
-    own = np.arange(len(rows))
+    sequences = {m: Sequences.of([features[row] for row in rows]) for m, features in corpus.sequences.items()}
+    all_rows = np.arange(len(rows))
     alone = replace(
-        corpus, utterances=corpus.utterances.take(rows), sequences=sequences, folds={1: Fold(own, own, own)}
+        corpus,
+        utterances=corpus.utterances.take(rows),
+        sequences=sequences,
+        folds={1: Fold(all_rows, all_rows, all_rows)},
     )
     return write_tables(root, alone)
 
 
-def assert_stored(found: pd.DataFrame, experiment: Experiment, fold: int) -> None:
+def assert_stored(predictions: pd.DataFrame, experiment: Experiment, fold: int) -> None:
     """What was predicted in every condition is what the evaluation of the fold's run stored, to the bit."""
     run = next(run for run in experiment.plan.runs if run.fold == fold)
     stored = experiment.store.read_table(run.evaluation, "predictions").to_pandas()
-    assert len(found) == len(stored) == 7 * len(experiment.corpus.folds[fold].test)
+    assert len(predictions) == len(stored) == 7 * len(experiment.corpus.folds[fold].test)
     keys = list(zip(stored["condition"], stored["utterance"], strict=True))
-    own = found.set_index(["condition", "utterance"]).loc[keys]
-    assert np.array_equal(own[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
-    assert own["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
+    actual = predictions.set_index(["condition", "utterance"]).loc[keys]
+    assert np.array_equal(actual[PROBABILITIES].to_numpy(np.float32), np.stack(stored["probabilities"].to_list()))
+    assert actual["prediction"].tolist() == [CLASSES[index] for index in stored["prediction"]]
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedMotoServer]:
     server.stop()
 
 
-def test_an_experiment_in_a_bucket_comes_to_the_same_bits(server: ThreadedMotoServer, tmp_path: Path) -> None:
+def test_an_experiment_in_a_bucket_gives_the_same_bits(server: ThreadedMotoServer, tmp_path: Path) -> None:
     write_corpus(make_corpus(), folder_for("small", BUCKET))
     assert corpus_names(BUCKET) == ["digits", "small"]
     status, output, errors = call(tmp_path, *RUN, "--storage", BUCKET)

@@ -13,10 +13,10 @@ REMEDY = "run `python -m tests.catalogue`"
 
 
 def test_the_file_describes_the_systems_as_they_are() -> None:
-    kept, own = written.released(), written.code()
-    assert kept["code"] == own, REMEDY
+    kept, current = written.released(), written.code()
+    assert kept["code"] == current, REMEDY
     assert kept["source"] == catalogue.source_of_all(), REMEDY
-    assert catalogue.read(kept["catalogue"]) == describe(own), REMEDY
+    assert catalogue.read(kept["catalogue"]) == describe(current), REMEDY
 
 
 @pytest.mark.slow  # two epochs of every system
@@ -42,9 +42,7 @@ def test_systems_are_listed_without_pytorch() -> None:
         "import sys; from ifmmin.orchestrator.planning.catalogue import systems; print(*systems());"
         "print([name for name in ('torch', 'pandas') if name in sys.modules])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == [" ".join(systems()), "[]"], REMEDY
 
 

@@ -36,7 +36,7 @@ def gone() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_cluster_that_is_asked_for_and_gone_is_told_at_once(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_cluster_that_is_gone_is_reported_at_once(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", gone)
     with pytest.raises(UserError, match=f"No Ray cluster answers at {gone}"), ray_session(Compute()):
         pass

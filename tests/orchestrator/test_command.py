@@ -122,7 +122,7 @@ def test_a_mistake_is_one_sentence_with_exit_status_2(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_traceback_is_shown_when_asked_for(folder: Path) -> None:
+def test_debug_shows_the_traceback(folder: Path) -> None:
     status, _, errors = call(folder, "report", "demo", "--debug")
     assert status != 0
     assert "Traceback" in errors

@@ -81,7 +81,7 @@ HOSTILE = {
     "no systems": ("corpus: digits", "'systems' is missing"),
     "an empty list": ("systems: []", "systems"),
     "a system named twice": ("systems: [if-mmin, if-mmin]", "named twice"),
-    "a fold that is no number": ("systems: [if-mmin]\nfolds: one", "folds"),
+    "a fold that is not a number": ("systems: [if-mmin]\nfolds: one", "folds"),
     "a fold below one": ("systems: [if-mmin]\nfolds: [0]", "folds"),
     "a range backwards": ("systems: [if-mmin]\nfolds: 5-2", "smaller to a larger"),
     "a negative seed": ("systems: [if-mmin]\nseeds: [-1]", "seeds"),
@@ -118,7 +118,7 @@ def test_a_missing_configuration_names_those_that_are_shipped(source: str) -> No
         load_configuration(source, {})
 
 
-@pytest.mark.parametrize("setting", ["lambda2", "lambda2=", "=3x", "  =1"])
-def test_a_setting_needs_a_key_and_a_value(setting: str) -> None:
+@pytest.mark.parametrize("assignment", ["lambda2", "lambda2=", "=3x", "  =1"])
+def test_an_assignment_needs_a_key_and_a_value(assignment: str) -> None:
     with pytest.raises(ConfigurationError, match="key=value"):
-        parse_hyperparameters([setting])
+        parse_hyperparameters([assignment])

@@ -94,7 +94,7 @@ def test_another_corpus_changes_every_key_but_its_name_does_not() -> None:
     assert set(plan_of(replace(CORPUS, fingerprint="other")).stages).isdisjoint(plan_of().stages)
 
 
-def test_the_most_particular_setting_counts() -> None:
+def test_the_most_specific_name_of_a_hyperparameter_wins() -> None:
     hyperparameters = {"epochs": 3, "train.epochs": 4, "if-mmin.pretrain.epochs": 5}
     resolved = plan_of(hyperparameters=hyperparameters).hyperparameters["if-mmin"]
     assert (resolved["pretrain.epochs"], resolved["train.epochs"]) == (5, 4)
@@ -115,7 +115,7 @@ def test_the_most_particular_setting_counts() -> None:
         ({"hyperparameters": {"epochs": True}}, "epochs is True; it must be a finite number"),
     ],
 )
-def test_what_cannot_be_planned_is_told_in_one_sentence(overrides: dict[str, Any], expected: str) -> None:
+def test_what_cannot_be_planned_is_refused_in_one_sentence(overrides: dict[str, Any], expected: str) -> None:
     with pytest.raises(PlanError) as caught:
         plan_of(**overrides)
     assert expected in str(caught.value)

@@ -24,7 +24,7 @@ def test_the_test_rows_of_a_fold_by_its_run_are_the_stored_predictions_to_the_bi
     assert_stored(pd.read_parquet(output), experiment, fold)
 
 
-def test_what_is_missing_is_the_condition_and_all_runs_are_asked(trained: Experiment, tmp_path: Path) -> None:
+def test_what_is_missing_is_the_condition_and_all_runs_are_averaged(trained: Experiment, tmp_path: Path) -> None:
     root = inputs_of(trained.corpus, 1, tmp_path / "inputs")
     names = [trained.corpus.names[row] for row in trained.corpus.folds[1].test]
     (root / "a" / f"{names[0]}.npy").unlink()
@@ -32,15 +32,15 @@ def test_what_is_missing_is_the_condition_and_all_runs_are_asked(trained: Experi
     (root / "v" / f"{names[1]}.npy").unlink()
     location = trained.store.location
     predict("demo", root, tmp_path / "all.csv", storage=location)
-    found = pd.read_csv(tmp_path / "all.csv")
-    assert found["utterance"].tolist() == names
-    assert found["condition"].tolist() == ["v", "at", *["avt"] * (len(names) - 2)]
-    np.testing.assert_allclose(found[PROBABILITIES].sum(axis=1), 1, rtol=1e-5)
+    frame = pd.read_csv(tmp_path / "all.csv")
+    assert frame["utterance"].tolist() == names
+    assert frame["condition"].tolist() == ["v", "at", *["avt"] * (len(names) - 2)]
+    np.testing.assert_allclose(frame[PROBABILITIES].sum(axis=1), 1, rtol=1e-5)
     single = []
     for fold in (1, 2, 3):
         predict("demo", root, tmp_path / "one.csv", fold=fold, storage=location)
         single.append(pd.read_csv(tmp_path / "one.csv")[PROBABILITIES].to_numpy())
-    np.testing.assert_allclose(found[PROBABILITIES].to_numpy(), np.mean(single, 0), rtol=1e-5)
+    np.testing.assert_allclose(frame[PROBABILITIES].to_numpy(), np.mean(single, 0), rtol=1e-5)
     predict("demo", root, tmp_path / "every.csv", every_condition=True, storage=location)
     counts = pd.read_csv(tmp_path / "every.csv").groupby("utterance").size()
     assert [counts[name] for name in names[:3]] == [1, 3, len(ALL_CONDITIONS)]

@@ -106,7 +106,7 @@ def test_the_page_is_complete_and_needs_no_other_file(files: dict[str, bytes]) -
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 
 
-def test_the_page_tells_what_is_complete_how_it_was_made_and_what_the_audit_said(
+def test_the_page_says_what_is_complete_how_it_was_made_and_what_the_audit_said(
     compared: Experiment, files: dict[str, bytes]
 ) -> None:
     text = files["report.html"].decode()
@@ -120,8 +120,8 @@ def test_there_are_tables_and_figures_for_papers_and_programs(files: dict[str, b
     tables = {"report.html", "table.md", "table.tex", "table.csv", "times.csv", "comparison.csv", "calibration.csv"}
     shared = {"scores_by_condition", "cost_of_missing_modalities", "invariance_curve", "invariant_features"}
     drawn = ("confusion_matrices", "reliability_diagrams", "loss_curves")
-    own = {f"{system}/{name}" for system in ("fusion", "if-mmin") for name in drawn}
-    assert set(files) == tables | {f"figures/{name}.{kind}" for name in shared | own for kind in ("png", "pdf")}
+    of_systems = {f"{system}/{name}" for system in ("fusion", "if-mmin") for name in drawn}
+    assert set(files) == tables | {f"figures/{name}.{kind}" for name in shared | of_systems for kind in ("png", "pdf")}
 
 
 def test_the_numbers_are_those_of_the_results(compared: Experiment, files: dict[str, bytes]) -> None:
@@ -164,7 +164,7 @@ def test_the_report_of_one_system_has_the_figures_that_the_whole_report_has_of_i
     ("against", "expected"),
     [("if-mmn", "--against if-mmn: did you mean 'if-mmin'"), ("published", "are for IEMOCAP with four classes")],
 )
-def test_what_cannot_be_compared_is_told_in_one_sentence(compared: Experiment, against: str, expected: str) -> None:
+def test_what_cannot_be_compared_is_refused_in_one_sentence(compared: Experiment, against: str, expected: str) -> None:
     with pytest.raises(UserError) as raised:
         analysis_of(compared, against)
     assert expected in str(raised.value)
@@ -210,16 +210,16 @@ def test_protocols_that_are_complete_are_in_the_report_and_agree_with_the_table(
     assert analysis.areas is not None
     run, full = ["system", "fold", "seed"], analysis.results.scores.query("condition == 'avt'")
     for protocol in PROTOCOLS:
-        own = analysis.curves[(analysis.curves["protocol"] == protocol) & (analysis.curves["rate"] == 0)]
-        both = own.merge(full, on=run, suffixes=("", "_table"))
+        at_zero = analysis.curves[(analysis.curves["protocol"] == protocol) & (analysis.curves["rate"] == 0)]
+        both = at_zero.merge(full, on=run, suffixes=("", "_table"))
         assert len(both) == len(before.results.runs)
         assert (both["wa"] == both["wa_table"]).all()
         assert (both["ua"] == both["ua_table"]).all()
     one = analysis.curves[(analysis.curves["protocol"] == "frame-block") & (analysis.curves["system"] == "fusion")]
     values = one[one["fold"] == 1]["wa"].to_numpy()
     by_hand = (values[0] / 2 + values[1:-1].sum() + values[-1] / 2) / 9
-    found = areas(analysis.curves).query("system == 'fusion' and fold == 1 and condition == 'frame-block'")["wa"].item()
-    assert found == pytest.approx(by_hand)
+    area = areas(analysis.curves).query("system == 'fusion' and fold == 1 and condition == 'frame-block'")["wa"].item()
+    assert area == pytest.approx(by_hand)
     report = make_report(analysis)
     files = report_files(report)
     assert {"areas.csv", "curves.csv", "figures/robustness_curves.png"} <= files.keys()

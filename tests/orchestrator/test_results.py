@@ -46,8 +46,8 @@ def test_the_average_is_over_the_six_missing_conditions_of_each_run(scores: pd.D
 def test_the_summary_is_mean_and_deviation_over_the_runs_in_table_order(scores: pd.DataFrame) -> None:
     summary = summarise(scores)
     assert summary["condition"].tolist() == list(COLUMNS)
-    found = row(summary, condition="a")
-    assert (found["runs"], found["wa"], found["wa_std"]) == (2, 0.5, pytest.approx(np.sqrt(0.5)))
+    summarised = row(summary, condition="a")
+    assert (summarised["runs"], summarised["wa"], summarised["wa_std"]) == (2, 0.5, pytest.approx(np.sqrt(0.5)))
     assert row(summary, condition="v")["ua_std"] == 0
 
 

@@ -97,14 +97,14 @@ def test_the_first_trial_has_the_hyperparameters_of_the_paper_where_they_lie_in_
         ({"search": {"space": {"beta1": {"low": 0.5, "high": 1}}}}, "beta1 is 1.0; it must be below 1"),
     ],
 )
-def test_a_search_that_cannot_be_made_is_told_in_one_sentence(changes: dict[str, object], expected: str) -> None:
+def test_an_impossible_search_is_refused_in_one_sentence(changes: dict[str, object], expected: str) -> None:
     with pytest.raises(SearchError) as raised:
         check_space(configure(**changes), CORPUS)
     assert expected in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_the_best_setting_is_run_under_a_name_that_says_so(tmp_path: Path) -> None:
+def test_the_best_hyperparameters_are_run_under_a_name_that_says_so(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_search("search", RECORD.to_json())
     paper = load_configuration("paper", {"storage": str(tmp_path)})
@@ -132,7 +132,7 @@ def test_files_hold_the_trials_their_figures_and_a_configuration_that_runs(tmp_p
     assert yaml.safe_load(files["best.yaml"])["name"] == "search-best"
 
 
-def test_one_searched_parameter_has_figures_too() -> None:
+def test_one_searched_hyperparameter_has_figures_too() -> None:
     space = {"lambda2": {"low": 0.1, "high": 1000, "log": True}}
     trials = (Trial({"lambda2": 3.0}, (0.5,), "completed"), Trial({"lambda2": 30.0}, (0.5,), "completed"))
     assert "response.png" in search_files(SearchRecord(configure(search={"space": space}), "", trials))
@@ -161,8 +161,8 @@ def test_mlflow_has_a_child_for_each_trial_and_nothing_twice(client: MlflowClien
     assert runs[1].data.params == {"lambda2": "10", "moment_order": "5", "system": "if-mmin", "corpus": "small"}
     curve = client.get_metric_history(runs[1].info.run_id, "validation/ua")
     assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 0.7), (3, 0.65)]
-    found = client.search_runs([experiment_id], "params.moment_order = '5' AND params.lambda2 = '1'")
-    assert [run.info.run_id for run in found] == [runs[2].info.run_id]
+    matching = client.search_runs([experiment_id], "params.moment_order = '5' AND params.lambda2 = '1'")
+    assert [run.info.run_id for run in matching] == [runs[2].info.run_id]
     parent = client.get_run(runs[0].data.tags[PARENT])
     assert (parent.data.metrics["best/validation/ua"], parent.data.tags["best.lambda2"]) == (0.65, "10")
     assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["best.yaml"]
@@ -205,8 +205,8 @@ def test_every_stage_of_a_search_is_run_once_and_no_test_set_is_read(tmp_path: P
             outcome.take(event)
 
     assert [item.state for item in record.trials] == ["completed"] * 3
-    asked = {stage.key for item in record.trials for stage in plans.visited(item)}
-    assert sorted(outcome.done) == sorted(asked)
+    requested = {stage.key for item in record.trials for stage in plans.visited(item)}
+    assert sorted(outcome.done) == sorted(requested)
     for item in record.trials:
         keys = [stage.key for stage in plans.visited(item) if stage.name == "train"]
         histories = [experiment.store.read_table(key, "history")["validation/ua"].to_pylist() for key in keys]

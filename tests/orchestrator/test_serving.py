@@ -40,7 +40,7 @@ def request(root: Path, **params: object) -> str:
     """What a client sends: the utterances of a folder, as JSON."""
     names = read_utterances(root)["utterance"].to_pylist()
     features = read_features(root, names)
-    parts = {m: [None if part is None else part.tolist() for part in own] for m, own in features.items()}
+    parts = {m: [None if part is None else part.tolist() for part in parts_of] for m, parts_of in features.items()}
     rows = [{"utterance": name, **{m: parts[m][i] for m in parts}} for i, name in enumerate(names)]
     return json.dumps({"dataframe_records": rows, "params": params})
 
@@ -78,9 +78,9 @@ def test_the_served_model_answers_what_predict_writes_with_modalities_missing(
     (root / "t" / f"{names[1]}.npy").unlink()
     runs = trained_runs(trained, trained.plan.runs)
     expected = predict_utterances(runs, names, read_features(root, names))
-    found = ask(served, request(root)).astype(dict.fromkeys(PROBABILITIES, np.float32))
-    pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
-    assert found["condition"].tolist()[:3] == ["vt", "av", "avt"]
+    predicted = ask(served, request(root)).astype(dict.fromkeys(PROBABILITIES, np.float32))
+    pd.testing.assert_frame_equal(predicted, expected, check_exact=True, check_dtype=False)
+    assert predicted["condition"].tolist()[:3] == ["vt", "av", "avt"]
     alone = served.predict(pd.DataFrame({"utterance": ["x"], "t": [np.ones((2, 5)).tolist()]}))
     assert alone["condition"].tolist() == ["t"]
 
@@ -104,9 +104,9 @@ def test_networks_of_each_condition_survive_being_written(trained: Experiment, t
     (run,) = trained_runs(translated, translated.plan.runs)
     write_runs([run], tmp_path / "model")
     (read,) = read_runs(tmp_path / "model")
-    for own, other in zip(run.weights, read.weights, strict=True):
-        assert own.keys() == other.keys()
-        assert all(np.array_equal(own[name], other[name]) for name in own)
+    for one, other in zip(run.weights, read.weights, strict=True):
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
     scalars = ("fold", "seed", "definition", "hyperparameters", "precision", "dimensions", "lengths")
     assert [getattr(read, name) for name in scalars] == [getattr(run, name) for name in scalars]
 

@@ -28,9 +28,9 @@ def scores_of(systems: dict[str, list[float]], condition: str = "a") -> pd.DataF
 def test_without_shared_training_data_it_is_the_ordinary_t_test() -> None:
     values = [0.1, -0.05, 0.2, 0.15, 0.02]
     expected = stats.ttest_1samp(values, 0)
-    found = corrected_t(values, 0)
+    result = corrected_t(values, 0)
     interval = expected.confidence_interval(0.95)
-    assert (found.p, found.low, found.high) == pytest.approx((expected.pvalue, interval.low, interval.high))
+    assert (result.p, result.low, result.high) == pytest.approx((expected.pvalue, interval.low, interval.high))
 
 
 @pytest.mark.slow
@@ -49,9 +49,9 @@ def test_it_gives_what_scikit_learns_worked_example_publishes() -> None:
         cross_val_score(SVC(kernel=kernel, random_state=0), x, y, scoring="roc_auc", cv=folds)
         for kernel in ("rbf", "linear")
     )
-    found = corrected_t(rbf - linear, share=10 / 90)
-    assert found.p / 2 == pytest.approx(0.227, abs=0.0005)
-    assert stats.t.isf(found.p / 2, 99) == pytest.approx(0.750, abs=0.0005)
+    result = corrected_t(rbf - linear, share=10 / 90)
+    assert result.p / 2 == pytest.approx(0.227, abs=0.0005)
+    assert stats.t.isf(result.p / 2, 99) == pytest.approx(0.750, abs=0.0005)
 
 
 def test_the_correction_widens_the_interval_by_its_factor() -> None:
@@ -84,13 +84,13 @@ def test_holm_leaves_out_what_has_no_p() -> None:
 def test_systems_are_compared_over_the_runs_that_both_have() -> None:
     scores = scores_of({"mmin": [0.5, 0.6, 0.7], "if-mmin": [0.9, 0.7, 0.85]})
     shuffled = scores[(scores["system"] != "mmin") | (scores["fold"] != 1)].iloc[::-1]
-    found = compare(shuffled, "if-mmin", 0.1).frame.set_index("metric").loc["wa"]
+    result = compare(shuffled, "if-mmin", 0.1).frame.set_index("metric").loc["wa"]
     expected = corrected_t([0.6 - 0.7, 0.7 - 0.85], 0.1)
-    assert (found["system"], found["runs"], found["condition"]) == ("mmin", 2, "a")
-    assert tuple(found[["difference", "low", "high", "p"]]) == pytest.approx(
+    assert (result["system"], result["runs"], result["condition"]) == ("mmin", 2, "a")
+    assert tuple(result[["difference", "low", "high", "p"]]) == pytest.approx(
         (expected.mean, expected.low, expected.high, expected.p)
     )
-    assert found["p_holm"] == found["p"]
+    assert result["p_holm"] == result["p"]
 
 
 def test_a_difference_that_is_the_same_in_every_run_has_neither_interval_nor_p_and_says_so() -> None:
@@ -130,9 +130,9 @@ def test_what_a_condition_costs_is_measured_within_runs() -> None:
 
 
 def test_intervals_are_of_every_system_condition_and_metric() -> None:
-    found = intervals(scores_of({"mmin": [0.5, 0.7], "fusion": [0.1, 0.3]}), 0.1)
-    assert found["mean"].tolist() == pytest.approx([0.6, 0.3, 0.2, 0.1])
-    assert found["low"].iloc[0] == pytest.approx(corrected_t([0.5, 0.7], 0.1).low)
+    result = intervals(scores_of({"mmin": [0.5, 0.7], "fusion": [0.1, 0.3]}), 0.1)
+    assert result["mean"].tolist() == pytest.approx([0.6, 0.3, 0.2, 0.1])
+    assert result["low"].iloc[0] == pytest.approx(corrected_t([0.5, 0.7], 0.1).low)
 
 
 def test_the_share_is_the_mean_over_the_folds_that_ran() -> None:

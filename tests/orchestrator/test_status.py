@@ -29,8 +29,8 @@ def experiment(tmp_path: Path) -> Experiment:
     """Three folds with one epoch, of which the first is complete."""
     storage = str(tmp_path / "store")
     write_corpus(make_corpus(), folder_for("small", storage))
-    settings = {"corpus": "small", "hyperparameters": {"epochs": 1}, "storage": storage}
-    experiment = Experiment.of(load_configuration("demo", settings))
+    changes = {"corpus": "small", "hyperparameters": {"epochs": 1}, "storage": storage}
+    experiment = Experiment.of(load_configuration("demo", changes))
     experiment.record()
     run_in_this_process(part_of(experiment.plan, experiment.plan.runs[0]), experiment.corpus, experiment.store)
     return experiment
@@ -86,9 +86,7 @@ def test_a_driver_that_ended_runs_nothing(experiment: Experiment, capsys: pytest
     assert "nothing is running. Run the experiment again to resume." in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_a_driver_that_was_killed_is_taken_to_be_gone(
-    experiment: Experiment, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_driver_that_was_killed_is_presumed_dead(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     heard = (datetime.now(UTC) - timedelta(minutes=5)).isoformat(timespec="seconds")
     running = {stages_of(experiment, 3)[0].key: 1}
     experiment.store.write_status("demo", asdict(Status(heard, ended=False, running=running, failed={})))
@@ -108,10 +106,10 @@ def test_an_experiment_that_is_complete_points_to_its_report(
 class Unreachable(Tracker):
     """A tracker whose server does not answer."""
 
-    asked = 0
+    attempts = 0
 
     def record_run(self, run: Run) -> None:  # noqa: ARG002
-        self.asked += 1
+        self.attempts += 1
         raise UserError("no answer")
 
 
@@ -120,4 +118,4 @@ def test_a_tracking_server_that_goes_away_does_not_stop_the_computing(experiment
     for stage in experiment.plan.stages.values():
         tracker.take(Started(stage))
         tracker.take(Finished(stage, 1.0))
-    assert tracker.asked == 1
+    assert tracker.attempts == 1

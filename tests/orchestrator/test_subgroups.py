@@ -30,16 +30,22 @@ def corpus(speakers: int = 12) -> Corpus:
     return replace(small, utterances=table)
 
 
-def predictions(own: Corpus, found: np.ndarray, condition: str = "avt") -> pd.DataFrame:
+def predictions(people: Corpus, predicted: np.ndarray, condition: str = "avt") -> pd.DataFrame:
     return pd.DataFrame(
-        {"system": "s", "condition": condition, "utterance": own.names, "label": own.labels, "prediction": found}
+        {
+            "system": "s",
+            "condition": condition,
+            "utterance": people.names,
+            "label": people.labels,
+            "prediction": predicted,
+        }
     )
 
 
-def wrong_for_women(own: Corpus) -> np.ndarray:
+def wrong_for_women(people: Corpus) -> np.ndarray:
     """Right for men; for women class 0 is always taken for class 1."""
-    women = np.array(own.utterances["gender"].to_pylist()) == "female"
-    return np.where(women & (own.labels == 0), 1, own.labels)
+    women = np.array(people.utterances["gender"].to_pylist()) == "female"
+    return np.where(women & (people.labels == 0), 1, people.labels)
 
 
 def test_subgroups_are_columns_with_a_few_words() -> None:
@@ -48,35 +54,37 @@ def test_subgroups_are_columns_with_a_few_words() -> None:
 
 
 def test_scores_are_those_of_the_subgroups_utterances_alone() -> None:
-    own = corpus()
-    found = np.random.default_rng(1).integers(3, size=COUNT)
-    scores, _ = score_subgroups(predictions(own, found), own)
+    people = corpus()
+    predicted = np.random.default_rng(1).integers(3, size=COUNT)
+    scores, _ = score_subgroups(predictions(people, predicted), people)
     for column in ("speaker", "gender", "kind"):
-        for subgroup in set(own.utterances[column].to_pylist()):
-            rows = np.array(own.utterances[column].to_pylist()) == subgroup
+        for subgroup in set(people.utterances[column].to_pylist()):
+            rows = np.array(people.utterances[column].to_pylist()) == subgroup
             for metric, score in (("wa", weighted_accuracy), ("ua", unweighted_accuracy)):
                 chosen = scores.set_index(["column", "subgroup", "metric"]).to_dict("index")[column, subgroup, metric]
-                assert chosen["value"] == pytest.approx(score(own.labels[rows], found[rows]))
+                assert chosen["value"] == pytest.approx(score(people.labels[rows], predicted[rows]))
                 assert chosen["utterances"] == rows.sum()
                 assert chosen["low"] <= chosen["value"] <= chosen["high"]
 
 
 def test_gaps_are_what_one_gets_by_hand() -> None:
-    own = corpus()
-    _, gaps = score_subgroups(predictions(own, wrong_for_women(own)), own)
+    people = corpus()
+    _, gaps = score_subgroups(predictions(people, wrong_for_women(people)), people)
     values = gaps[gaps["column"] == "gender"].set_index("gap")["value"]
-    women = np.array(own.utterances["gender"].to_pylist()) == "female"
-    of_women, of_men = (np.bincount(wrong_for_women(own)[rows], minlength=3) / rows.sum() for rows in (women, ~women))
+    women = np.array(people.utterances["gender"].to_pylist()) == "female"
+    of_women, of_men = (
+        np.bincount(wrong_for_women(people)[rows], minlength=3) / rows.sum() for rows in (women, ~women)
+    )
     assert values["recall gap"] == pytest.approx(1 / 3)
     assert values["equal opportunity difference"] == pytest.approx(1)
     assert values["statistical parity difference"] == pytest.approx(np.abs(of_women - of_men).max())
 
 
 def test_intervals_are_over_speakers_where_each_subgroup_has_several() -> None:
-    own = corpus()
-    good = np.array([int(name[-2:]) < 6 for name in own.speakers or []])
-    found = np.where(good, own.labels, (own.labels + 1) % 3)  # all of a speaker is right, or all is wrong
-    scores, gaps = score_subgroups(predictions(own, found), own)
+    people = corpus()
+    good = np.array([int(name[-2:]) < 6 for name in people.speakers or []])
+    predicted = np.where(good, people.labels, (people.labels + 1) % 3)  # all of a speaker is right, or all is wrong
+    scores, gaps = score_subgroups(predictions(people, predicted), people)
     assert gaps.groupby("column")["resampled"].first().to_dict() == {
         "speaker": "utterances",
         "gender": "speakers",
@@ -89,19 +97,19 @@ def test_intervals_are_over_speakers_where_each_subgroup_has_several() -> None:
 
 
 def test_without_speakers_utterances_are_resampled() -> None:
-    own = corpus()
-    own = replace(own, utterances=own.utterances.drop_columns(["speaker"]))
-    _, gaps = score_subgroups(predictions(own, own.labels), own)
+    people = corpus()
+    people = replace(people, utterances=people.utterances.drop_columns(["speaker"]))
+    _, gaps = score_subgroups(predictions(people, people.labels), people)
     assert set(gaps["resampled"]) == {"utterances"}
 
 
 def test_only_subgroups_that_were_predicted_count_in_natural_order() -> None:
-    own = corpus()
-    names = [f"speaker {int(name[-2:])}" for name in own.speakers or []]
-    place = own.utterances.column_names.index("speaker")
-    own = replace(own, utterances=own.utterances.set_column(place, "speaker", pa.array(names)))
+    people = corpus()
+    names = [f"speaker {int(name[-2:])}" for name in people.speakers or []]
+    place = people.utterances.column_names.index("speaker")
+    people = replace(people, utterances=people.utterances.set_column(place, "speaker", pa.array(names)))
     women = [name in ("speaker 3", "speaker 9", "speaker 11") for name in names]
-    scores, gaps = score_subgroups(predictions(own, own.labels)[women], own)
+    scores, gaps = score_subgroups(predictions(people, people.labels)[women], people)
     assert list(dict.fromkeys(scores[scores["column"] == "speaker"]["subgroup"])) == [
         "speaker 3",
         "speaker 9",

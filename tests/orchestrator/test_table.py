@@ -75,7 +75,7 @@ def test_no_figure_is_cut_off_on_a_narrow_terminal(width: int) -> None:
         assert words.count(figure) >= 2
 
 
-def test_the_terminal_tells_how_many_runs_each_system_has() -> None:
+def test_the_terminal_shows_how_many_runs_each_system_has() -> None:
     missing_one = scores(("if-mmin", "mmin")).query("system != 'mmin' or fold != 2")
     lines = printed(summarise(missing_one))
     assert lines[0] == "demo on digits"
@@ -138,10 +138,10 @@ def test_differences_are_shown_with_interval_and_p() -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(table_formats.rich_comparison(comparison))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    found = corrected_t([-0.2, -0.4], 0.1)
-    assert f"{100 * found.mean:+.1f}" in text
-    assert f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]" in text
-    assert f"p {found.p:.3f}" in text
+    estimate = corrected_t([-0.2, -0.4], 0.1)
+    assert f"{100 * estimate.mean:+.1f}" in text
+    assert f"[{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]" in text
+    assert f"p {estimate.p:.3f}" in text
 
 
 def test_published_figures_stand_below_without_being_best() -> None:

@@ -111,8 +111,8 @@ def test_a_parents_curve_is_the_mean_of_its_childrens(
 ) -> None:
     parent, children = tracked
     curves = [client.get_metric_history(run.info.run_id, "train/loss/inv") for run in (parent, *children)]
-    mean, *own = ([point.value for point in sorted(curve, key=lambda point: point.step)] for curve in curves)
-    assert mean == pytest.approx([sum(values) / 3 for values in zip(*own, strict=True)])
+    mean, *of_runs = ([point.value for point in sorted(curve, key=lambda point: point.step)] for curve in curves)
+    assert mean == pytest.approx([sum(values) / 3 for values in zip(*of_runs, strict=True)])
 
 
 def test_children_repeat_their_parents_parameters(tracked: tuple[MlflowRun, list[MlflowRun]]) -> None:
@@ -194,7 +194,7 @@ def test_an_interrupted_experiment_is_killed_and_an_incomplete_one_failed_until_
     assert state() == ("FINISHED", 2, True)
 
 
-def test_other_settings_folds_or_seeds_are_another_parent_with_a_name_that_tells(
+def test_other_hyperparameters_folds_or_seeds_make_another_parent_whose_name_says_so(
     client: MlflowClient, finished_experiment: Experiment
 ) -> None:
     first = finished_experiment.plan.runs[0]
@@ -222,27 +222,27 @@ def test_an_experiment_deleted_in_mlflow_comes_back(client: MlflowClient, finish
 
 
 @pytest.mark.usefixtures("tracked")
-def test_an_unknown_experiment_is_told_with_the_nearest_known() -> None:
+def test_an_unknown_experiment_is_refused_with_the_nearest_known_name() -> None:
     with pytest.raises(TrackingError, match="no experiment 'dmo'; did you mean 'demo'"):
         compared_runs("dmo")
 
 
 @pytest.mark.slow  # MLflow tries more than once
-def test_a_server_that_does_not_answer_is_told_in_one_sentence_within_seconds(
+def test_a_server_that_does_not_answer_is_reported_in_one_sentence_within_seconds(
     finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch, report: Report
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(TrackingError) as raised:
         finish(finished_experiment, report)
-    assert time.monotonic() - started < 60  # MLflow's patience is minutes unless it is told otherwise
+    assert time.monotonic() - started < 60  # MLflow's patience is minutes by default
     message = str(raised.value)
     assert message.startswith("MLflow at http://127.0.0.1:9 cannot be reached or written (connection refused); ")
     assert f"the results are safe in {finished_experiment.store.location}, and the same command" in message
     assert "secret" not in message
 
 
-def test_a_database_that_cannot_be_written_is_told_in_one_sentence(
+def test_a_database_that_cannot_be_written_is_reported_in_one_sentence(
     finished_experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: Report
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing/mlflow.db")

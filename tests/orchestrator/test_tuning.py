@@ -28,15 +28,15 @@ class Planted:
     """Best at lambda2 = 30 and K = 3; folds differ in difficulty by more than hyperparameters do."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[float, int]] = []
+        self.calls: list[tuple[float, int]] = []
 
     def validate(self, hyperparameters: dict[str, float], fold: int) -> list[float]:
-        self.asked.append((hyperparameters["lambda2"], fold))
+        self.calls.append((hyperparameters["lambda2"], fold))
         distance = math.log10(hyperparameters["lambda2"] / 30) ** 2 + 0.1 * (hyperparameters["moment_order"] - 3) ** 2
         return [0.9 - 0.1 * fold - 0.05 * distance]
 
     def questions(self) -> list[tuple[float, int]]:
-        return self.asked
+        return self.calls
 
 
 class Kept:
@@ -96,8 +96,8 @@ def test_known_trials_are_taken_as_they_ended_and_the_unfinished_go_on() -> None
     assert second.trials[0] == completed
     assert second.trials[1] == stopped
     assert [len(second.trials[n].means) for n in (2, 3, 4)] == 3 * [len(FOLDS)]
-    asked = ray.get(objective.questions.remote())
-    assert [fold for value, fold in asked if value == stopped.hyperparameters["lambda2"]] == FOLDS[:2]
+    calls = ray.get(objective.questions.remote())
+    assert [fold for value, fold in calls if value == stopped.hyperparameters["lambda2"]] == FOLDS[:2]
 
 
 @ray.remote(num_cpus=0)
@@ -108,7 +108,7 @@ class Failing:
         return [0.5]
 
 
-def test_a_trial_that_fails_is_told_with_its_reason_and_the_others_go_on() -> None:
+def test_a_failed_trial_is_reported_with_its_reason_and_the_others_continue() -> None:
     kept = Kept()
     run_trials(task(3), Failing.remote(), [], 2, kept)  # type: ignore[attr-defined]
     assert [kept.trials[n].state for n in range(3)].count("failed") == 1

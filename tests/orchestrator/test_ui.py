@@ -63,7 +63,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_port_in_use_is_told_before_anything_is_started() -> None:
+def test_a_port_in_use_is_reported_before_anything_is_started() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(pages.PagesError, match=f"Port {port} cannot be used .*; choose another with --port"):

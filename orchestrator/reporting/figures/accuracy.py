@@ -67,7 +67,8 @@ def robustness_curves(curves: pd.DataFrame, share: float) -> Drawing:
         curves: of `analysis.robustness.load_curves`.
         share: n_test / n_train, see `analysis.statistics`.
     """
-    summaries = {name: own.summary for name, own in catalogue().protocols.items() if name in set(curves["protocol"])}
+    drawn = set(curves["protocol"])
+    summaries = {name: protocol.summary for name, protocol in catalogue().protocols.items() if name in drawn}
     estimates = curve_intervals(curves, share)
     figure, axes = panels(len(METRICS), len(summaries), width=4.4, height=3.0)
     for index, (metric, protocol) in enumerate(product(METRICS, summaries)):
