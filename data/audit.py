@@ -1,4 +1,4 @@
-"""The audit of a corpus: what could make its results wrong, or not comparable with published ones."""
+"""The audit of a corpus: what could make results wrong or not comparable with published ones."""
 
 from collections import Counter
 from collections.abc import Iterable

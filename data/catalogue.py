@@ -39,12 +39,12 @@ def folder_for(name: str, storage: Location) -> Folder:
     if not _is_name(name):
         raise CorpusError(f"'{name}' is not a valid name for a corpus; use letters, digits, '.', '-' and '_'.")
     if name in corpus_names(storage):
-        raise CorpusError(f"A corpus '{name}' exists already; choose another --name.")
+        raise CorpusError(f"A corpus '{name}' already exists; choose another --name.")
     return Folder(storage, FOLDER, name)
 
 
 def keep_corpus(corpus: Corpus, findings: Sequence[Finding], storage: Location) -> Corpus:
-    """Write a corpus that was read from a layout into the store, and return it as it is there.
+    """Write a corpus that was read from a layout into the store, and return the stored one.
 
     Args:
         findings: of its audit.
@@ -60,7 +60,7 @@ def stop_at_errors(findings: Sequence[Finding], what: str, remedy: str) -> None:
     """Refuse a corpus in whose audit there is an error.
 
     Raises:
-        CorpusError: what is refused, the first error, and the remedy.
+        CorpusError: the audit has found an error.
     """
     errors = [finding.message for finding in findings if finding.severity == "error"]
     if errors:

@@ -28,10 +28,12 @@ class Condition(StrEnum):
 
     @property
     def available(self) -> tuple[Modality, ...]:
+        """The available modalities, in the order a, v, t."""
         return tuple(m for m in MODALITIES if m in self.value)
 
     @property
     def missing(self) -> tuple[Modality, ...]:
+        """The missing modalities, in the order a, v, t."""
         return tuple(m for m in MODALITIES if m not in self.value)
 
     @property
@@ -49,9 +51,9 @@ MISSING_CONDITIONS: tuple[Condition, ...] = (
     Condition.AT,
     Condition.VT,
 )
-"""The six conditions in which something is missing (Zuo et al., ICASSP 2023), in the order of its Table 1."""
+"""The six conditions in which a modality is missing (Zuo et al., ICASSP 2023), in the order of its Table 1."""
 
 FULL_CONDITION = Condition.AVT
-"""The condition in which nothing is missing."""
+"""The condition in which all modalities are available."""
 
 ALL_CONDITIONS: tuple[Condition, ...] = (*MISSING_CONDITIONS, FULL_CONDITION)

@@ -64,10 +64,12 @@ class Sequences:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
+        """Number of frames of each utterance, int64 (utterances,)."""
         return np.diff(self.offsets)
 
     @property
     def dimension(self) -> int:
+        """Number of features of a frame."""
         return int(self.values.shape[1])
 
     @cached_property
@@ -105,7 +107,7 @@ class Corpus:
     """The data of an experiment.
 
     Attributes:
-        name: as users refer to it.
+        name: by which users refer to it.
         classes: names of the classes, in label order.
         utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`.
         sequences: the features of each modality, in the order of `utterances`.
@@ -131,6 +133,7 @@ class Corpus:
 
     @property
     def names(self) -> list[str]:
+        """Names of the utterances."""
         return list(self.utterances["utterance"].to_pylist())
 
     @property
@@ -145,6 +148,7 @@ class Corpus:
 
     @property
     def dimensions(self) -> dict[Modality, int]:
+        """Number of features of each modality."""
         return {m: self.sequences[m].dimension for m in MODALITIES}
 
 
@@ -183,16 +187,16 @@ def training_statistics(corpus: Corpus, fold: int, modality: Modality) -> Statis
 
 
 def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zstd"] | None = None) -> Corpus:
-    """Write a corpus to a new folder, completely or not at all, and return it with its fingerprint.
+    """Write a corpus to a new folder, atomically, and return it with its fingerprint.
 
     `open_corpus` can map uncompressed files into memory without a copy.
 
     Raises:
-        CorpusError: the folder contains a corpus already, or cannot be written.
+        CorpusError: the folder already contains a corpus, or cannot be written.
     """
     folder = Folder(location)
     if folder.present([HEADER]):
-        raise CorpusError(f"{folder} exists already; choose another --name, or delete that folder first.")
+        raise CorpusError(f"{folder} already exists; choose another --name, or delete that folder first.")
     corpus = replace(corpus, fingerprint=compute_fingerprint(corpus))
     header = {
         "format": FORMAT,

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """An error the user can fix; its message is one sentence: what is wrong, in which file or key, and what to do."""
+    """An error the user can fix; its message is a sentence on what is wrong, in which file or key, and what to do."""
 
 
 class CorpusError(UserError):
-    """A corpus, or the layout it is imported from, cannot be used as it is."""
+    """A corpus, or the files it is imported from, cannot be used."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""A local folder or one in a bucket, with the few file operations that corpora and results need."""
+"""A folder on this machine or in a bucket, with the few file operations that corpora and results need."""
 
 import os
 import textwrap

@@ -1,4 +1,4 @@
-"""Folds for corpora that come without: by groups such as speakers, or stratified by class."""
+"""Folds for corpora that have none: by groups such as speakers, or stratified by class."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
         )
     if column == "utterance" and min(np.bincount(labels)) < folds:
         raise CorpusError(
-            f"--split-by {by}: a class has only {min(np.bincount(labels))} utterances; ask for that many folds at most."
+            f"--split-by {by}: a class has only {min(np.bincount(labels))} utterances; use at most that many folds."
         )
     dealt = _deal(values, labels, folds, seed)
     numbers = np.arange(folds)
@@ -65,7 +65,7 @@ def _number(by: str) -> int:
 
 
 def _deal(groups: Sequence[str], labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each utterance: groups, largest first, each go where the classes stay most even."""
+    """The fold of each utterance: each group, largest first, goes where the classes stay most even."""
     names = sorted(Counter(groups))
     place = {name: index for index, name in enumerate(names)}
     group_of = np.array([place[group] for group in groups])

@@ -83,7 +83,7 @@ def synthesise(
         sequences=sequences,
         folds=_folds(speakers),
         standardised=("a",),
-        about=f"Made up in the shape of IEMOCAP, seed {seed}. The best possible accuracy in each condition is known.",
+        about=f"Synthetic, shaped like IEMOCAP, seed {seed}. The best possible accuracy in each condition is known.",
         best=best_accuracy(shown),
     )
 

@@ -52,17 +52,17 @@ def run(
     track: bool = True,
     progress: bool = True,
 ) -> "Result":
-    """Run an experiment: whatever of it is not in the store yet.
+    """Run the stages of an experiment that the store lacks, and return its result.
 
     Args:
         configuration: a shipped one (`demo`, `paper`), a YAML file, or a mapping with the keys of one.
         corpus: name of a shipped or imported corpus.
         systems: rows of the table.
         folds: numbers, or text such as `all` or `1-3,5`.
-        seeds: one run of every fold for each.
+        seeds: each adds one run of every fold.
         hyperparameters: those that differ from the systems' defaults, such as `{"train.epochs": 10}`.
         name: of the experiment; by default that of its configuration.
-        workers: stages at once; by default one for each CPU core.
+        workers: stages that run at once; by default one for each CPU core.
         storage: folder or URI of the store.
         track: whether to write to MLflow.
         progress: whether to show the progress.
@@ -71,7 +71,7 @@ def run(
         The result, whose frames, figures and report hold what the complete runs show.
 
     Raises:
-        UserError: something is not as it must be, or no run is complete.
+        UserError: the configuration or the corpus is not valid, or no run is complete.
     """
     from ifmmin.orchestrator import api
 
@@ -99,16 +99,26 @@ def search(
     """Search hyperparameters by cross-validation, on validation sets alone.
 
     Args:
-        configuration: the shipped one (`search`), a YAML file, or a mapping with the keys of one.
+        configuration: the shipped `search`, a YAML file, or a mapping with the keys of one.
         space: by hyperparameter a range, such as `{"low": 0.1, "high": 1000, "log": True}`, or a list of values.
-        trials: choices of hyperparameters.
+        trials: number of trials.
+        corpus: name of a shipped or imported corpus.
         systems: the one system to search.
+        folds: numbers, or text such as `all` or `1-3,5`.
+        seeds: each adds one run of every fold to a trial.
+        hyperparameters: fixed ones that differ from the system's defaults.
+        name: of the search; by default that of its configuration.
+        workers: stages that run at once; by default one for each CPU core.
+        storage: folder or URI of the store.
         resume: whether to continue the search of that name.
+        track: whether to write to MLflow.
+        progress: whether to show the progress.
 
-    The other arguments are those of `run`.
+    Returns:
+        The result, with the trials, their figures and the best hyperparameters.
 
     Raises:
-        UserError: something is not as it must be, or there is a search of that name and it is not to be resumed.
+        UserError: the configuration or the corpus is not valid, or a search of that name exists and `resume` is false.
     """
     from ifmmin.orchestrator import api
 
@@ -124,10 +134,15 @@ def load(name: str, *, storage: str = STORAGE, against: str | Sequence[str] = ()
     """The result of an experiment or a search that ran.
 
     Args:
+        name: of the experiment or search.
+        storage: folder or URI of the store.
         against: the system that the others are compared with, `published` for published accuracies, or both.
 
+    Returns:
+        The result, as `run` or `search` returned it.
+
     Raises:
-        UserError: the store has none of that name, or no run of it is complete.
+        UserError: the store has no experiment or search of that name, or none of its runs is complete.
     """
     from ifmmin.orchestrator import api
 
@@ -149,15 +164,17 @@ def predict(
     Args:
         name: of an experiment that ran.
         inputs: a folder laid out as for `import_table`, without labels; a missing file is a missing modality.
-        system: whose runs to ask; by default the experiment's first.
-        fold, seed: of the runs to ask; by default all.
-        every_condition: whether to predict also as if more were missing.
+        system: whose runs predict; by default the experiment's first.
+        fold: of the runs; by default all.
+        seed: of the runs; by default all.
+        every_condition: whether to predict also as if more modalities were missing.
+        storage: folder or URI of the store.
 
     Returns:
         Columns utterance, condition, prediction, and `p_CLASS` for each class.
 
     Raises:
-        UserError: there is no such run, or the inputs are not as the layout or the corpus has them.
+        UserError: there is no such run, or the inputs do not follow the layout or do not fit the corpus.
     """
     from ifmmin.orchestrator import workflows
     from ifmmin.orchestrator.experiment import Experiment
@@ -178,8 +195,19 @@ def train(
 ) -> "RunResult":
     """Train and evaluate one run in this process, without Ray and MLflow; nothing is written.
 
+    Args:
+        system: name of the system.
+        corpus: name of a shipped or imported corpus.
+        fold: number of the fold.
+        seed: of all random draws.
+        hyperparameters: those that differ from the system's defaults.
+        storage: folder or URI of the store that the corpus is in.
+
+    Returns:
+        The weights, history, predictions and scores of the run.
+
     Raises:
-        UserError: the system, the corpus, the fold or a hyperparameter is not known or not possible.
+        UserError: the system, the corpus, the fold or a hyperparameter is unknown or not valid.
     """
     from ifmmin.orchestrator import api
 
@@ -188,10 +216,14 @@ def train(
 
 
 def open_corpus(name: str, *, storage: str = STORAGE) -> "Corpus":
-    """A shipped or imported corpus.
+    """Open a shipped or imported corpus.
+
+    Args:
+        name: of the corpus.
+        storage: folder or URI of the store that an imported corpus is in.
 
     Raises:
-        UserError: there is none of that name, or it is damaged.
+        UserError: no corpus has that name, or it is damaged.
     """
     from ifmmin.data.catalogue import find_corpus
 
@@ -199,10 +231,19 @@ def open_corpus(name: str, *, storage: str = STORAGE) -> "Corpus":
 
 
 def import_mmin(root: str | Path, name: str, *, storage: str = STORAGE, **options: Any) -> "Corpus":
-    """Import the layout of the MMIN authors' features; see `data.layouts.mmin.import_mmin` for the options.
+    """Import the layout of the MMIN authors' features.
+
+    Args:
+        root: the folder that holds A, V, L and target.
+        name: of the new corpus.
+        storage: folder or URI of the store.
+        **options: those of `data.layouts.mmin.import_mmin`.
+
+    Returns:
+        The corpus in the store.
 
     Raises:
-        UserError: a file is not as the layout says, the audit finds an error, or the name is taken.
+        UserError: a file does not follow the layout, the audit finds an error, or the name is taken.
     """
     from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.mmin import import_mmin as read
@@ -212,7 +253,16 @@ def import_mmin(root: str | Path, name: str, *, storage: str = STORAGE, **option
 
 
 def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **options: Any) -> "Corpus":
-    """Import a pickle of the MMSA toolkit, as data; see `data.layouts.mmsa.import_mmsa` for the options.
+    """Import a pickle of the MMSA toolkit, as data.
+
+    Args:
+        file: the pickle file; no code in it is executed.
+        name: of the new corpus.
+        storage: folder or URI of the store.
+        **options: those of `data.layouts.mmsa.import_mmsa`.
+
+    Returns:
+        The corpus in the store.
 
     Raises:
         UserError: the file is not as the layout says, the audit finds an error, or the name is taken.
@@ -225,10 +275,19 @@ def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **option
 
 
 def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **options: Any) -> "Corpus":
-    """Import a corpus of tables and arrays; see `data.layouts.table.import_table` for layout and options.
+    """Import a corpus of tables and arrays.
+
+    Args:
+        root: the folder that holds the table of utterances and the features.
+        name: of the new corpus.
+        storage: folder or URI of the store.
+        **options: those of `data.layouts.table.import_table`.
+
+    Returns:
+        The corpus in the store.
 
     Raises:
-        UserError: a file is not as the layout says, the audit finds an error, or the name is taken.
+        UserError: a file does not follow the layout, the audit finds an error, or the name is taken.
     """
     from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.table import import_table as read

@@ -1,4 +1,4 @@
-"""The state of a training after an epoch: enough to resume it in another process with the same bits as result."""
+"""The state of a training after an epoch: enough to resume it in another process with bit-identical results."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ def capture(
     best: Mapping[str, torch.Tensor],
     history: Sequence[Epoch],
 ) -> Checkpoint:
-    """A copy of where a training stands: `network/…`, `best/…`, `optimizer/…` (moments) and `generator/…` (states)."""
+    """A copy of the state of a training: `network/…`, `best/…`, `optimizer/…` (moments) and `generator/…` (states)."""
     arrays = {f"network/{name}": value for name, value in network.state_dict().items()}
     arrays |= {f"best/{name}": value for name, value in best.items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -34,7 +34,7 @@ def restore(
     optimizer: torch.optim.Optimizer,
     generators: Sequence[torch.Generator],
 ) -> dict[str, torch.Tensor]:
-    """Set network, optimizer and generators to a checkpoint's state; returns the best weights so far."""
+    """Set network, optimizer and generators to a checkpoint's state; return the best weights so far."""
     parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimizer": {}, "generator": {}}
     device = next(network.parameters()).device
     for key, value in checkpoint.arrays.items():

@@ -1,5 +1,8 @@
-"""What the framework assumes of a system, checked: what would be silently wrong is refused in a sentence that names the
-remedy. A system is checked when it is registered, and the network of a run when its training starts."""
+"""Checks of what the framework assumes of a system.
+
+What would silently give wrong results is refused in a sentence that names the remedy. A system is checked when it is
+registered, the network of a run when its training starts.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +20,10 @@ from ifmmin.model.initialisation import build_network
 
 
 def check_system(system: System) -> None:
-    """Check what can be known of a system without data.
+    """Check a system without data.
 
     Raises:
-        UserError: a name or a network is not as it must be.
+        UserError: a name or a network is not valid.
     """
     if not system.stages:
         raise UserError(f"{system.name}: a system needs at least one stage.")
@@ -56,10 +59,10 @@ def _check_definition(definition: StageDefinition) -> None:
 
 
 def check_objective(objective: Objective) -> None:
-    """Check that no module of an objective draws by itself, and that all it could learn is in its network.
+    """Check that no module of an objective draws by itself, and that everything it could learn is in its network.
 
     Raises:
-        UserError: one does, or something is not.
+        UserError: one draws, or a parameter is outside the network.
     """
     check_network(objective.network)
     _check_draws(objective)
@@ -76,7 +79,7 @@ def check_network(network: Network) -> None:
     """Check that no module of a network draws by itself, and that validation knows its conditions.
 
     Raises:
-        UserError: one does, or it does not.
+        UserError: one draws, or `selection` is not valid.
     """
     _check_draws(network)
     selection = getattr(network, "selection", ())
@@ -120,7 +123,7 @@ def check_probabilities(network: Network, probabilities: Tensor, examples: Examp
 
 @contextmanager
 def no_global_draws(network: Network) -> Iterator[None]:
-    """Check that nothing within draws from PyTorch's global random state.
+    """Check that nothing inside the context draws from PyTorch's global random state.
 
     Raises:
         UserError: something has drawn.

@@ -1,4 +1,4 @@
-"""A convolution over time and the maximum of its responses, with a gradient that only the maxima cost."""
+"""A convolution over time and the maximum of its responses, with a gradient computed for the maxima only."""
 
 from typing import Any
 
@@ -91,7 +91,7 @@ def _sums(frames: Tensor, starts: Tensor, factors: Tensor, window: int) -> Tenso
 
 
 def _sums_of_some(frames: Tensor, starts: Tensor, factors: Tensor, window: int) -> Tensor:
-    """The same without the windows whose factor is zero: dropout and ReLU stop many. (A GPU's driver would wait.)"""
+    """The same without the windows whose factor is zero: dropout and ReLU cause many. A GPU's driver would wait."""
     matters = factors != 0
     counts = matters.sum(1)
     steps = torch.arange(window)[:, None]

@@ -1,7 +1,7 @@
-"""What a system is: the networks it trains one after the other, and with which losses.
+"""The definition of a system: the networks it trains one after the other, and their losses.
 
-The training loop (`model.training`) and the evaluation (`model.evaluation`) work with any system described in these
-words.
+The training loop (`model.training`) and the evaluation (`model.evaluation`) work with any system defined in
+these terms.
 """
 
 from abc import ABC, abstractmethod
@@ -25,13 +25,15 @@ Weights = Mapping[str, NDArray[Any]]
 """A trained network's parameters and buffers by name, as they travel between processes and lie in the store."""
 
 Upstream = Mapping[str, Weights]
-"""The weights of all stages that a stage comes after, by name: `pretrain`, or `train-a`, `train-v`, ... of a stage with
-a network for each condition."""
+"""The weights of all stages that a stage comes after, by name.
+
+Such a name is `pretrain`, or `train-a`, `train-v`, ... of a stage with a network for each condition.
+"""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What determines the sizes of a network: the corpus, and the condition if the network is for that one alone."""
+    """What determines the sizes of a network: the corpus and, for a network of one condition, the condition."""
 
     dimensions: Mapping[Modality, int]
     classes: int
@@ -39,6 +41,7 @@ class Shape:
 
     @classmethod
     def of(cls, corpus: Corpus, condition: Condition | None = None) -> "Shape":
+        """The shape for a corpus."""
         return cls(corpus.dimensions, len(corpus.classes), condition)
 
 
@@ -54,8 +57,10 @@ class Network(nn.Module, ABC):
     """The conditions under which validation chooses the epoch."""
 
     def clipping_groups(self) -> list[list[nn.Parameter]]:
-        """All parameters, each once, in groups whose gradients are clipped separately: those of every encoder, of every
-        other child, and of the network itself."""
+        """All parameters, each once, in groups whose gradients are clipped separately.
+
+        The groups are those of every encoder, of every other child, and of the network itself.
+        """
         groups: list[list[nn.Parameter]] = []
         for child in self.children():
             parts = child.children() if isinstance(child, SpecificityEncoders) else [child]
@@ -71,7 +76,7 @@ class Network(nn.Module, ABC):
 
 
 class NetworkOfEachCondition(Network):
-    """Networks for one condition each, used as one network for all of theirs."""
+    """Networks of one condition each, used as one network for all their conditions."""
 
     def __init__(self, networks: Mapping[Condition, Network]) -> None:
         super().__init__()
@@ -79,6 +84,7 @@ class NetworkOfEachCondition(Network):
         self.selection = tuple(networks)
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """Logits (conditions, batch, classes), each condition's by its network."""
         return torch.cat(
             [cast(Network, self.networks[condition]).logits(batch, (condition,)) for condition in conditions]
         )
@@ -93,8 +99,10 @@ class Losses:
 
 
 class Objective(nn.Module, ABC):
-    """What a stage minimises. What it needs of each utterance of the training set it keeps in buffers, by row, so that
-    the objectives of several runs can be computed as one.
+    """What a stage minimises.
+
+    Whatever it needs for each training utterance it keeps in buffers, by row, so that the objectives of several runs
+    can be computed as one.
 
     Args:
         network: what is trained, initialised; an objective may replace its weights by those of earlier stages.
@@ -131,8 +139,8 @@ class StageDefinition:
     """One trained stage, shared by all systems that name it.
 
     Attributes:
-        name: what the stage is called in keys, seeds and the store.
-        version: raised by hand whenever a change of the code changes its numbers.
+        name: the name of the stage in keys, seeds and the store.
+        version: raised by hand whenever a change of the code changes its results.
         hyperparameters: the class of its hyperparameters.
         network: builds the network for a corpus, its weights yet to be initialised.
         objective: what it minimises.
@@ -141,7 +149,7 @@ class StageDefinition:
         stackable: whether several runs can be trained as one, see `model.stacking`.
         optimizer: of the network's parameters.
         schedule: of the learning rate.
-        losses: titles of the objective's terms, for people.
+        losses: titles of the objective's terms, for figures.
     """
 
     name: str
@@ -164,7 +172,7 @@ class StageDefinition:
         """Its hyperparameters with these values, by name.
 
         Raises:
-            UserError: a value is of the wrong kind or out of its bounds.
+            UserError: a value is of the wrong kind or out of bounds.
         """
         return self.hyperparameters(**values)  # type: ignore[arg-type]  # checked by the class
 

@@ -1,4 +1,4 @@
-"""Random draws of a training step. They come from generators that are handed in, never from global state.
+"""Random draws of a training step. They come from generators passed as arguments, never from global state.
 
 PyTorch's own dropout draws from global state, so that a result would depend on what else ran in the process.
 """
@@ -67,7 +67,7 @@ def _mixed(x: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """x >> bits with zeros coming in from the left."""
+    """Shift x by `bits` to the right, with zeros coming in from the left."""
     shifted: Tensor = (x >> bits) & (2 ** (64 - bits) - 1)
     return shifted
 
@@ -86,7 +86,7 @@ def draw_availability(
 
 
 def drawn(draw: Callable[[torch.Generator], Tensor], like: Tensor, generator: Generator) -> Tensor:
-    """What `draw` makes of the generator, or of each run's where several runs train as one.
+    """The result of `draw` with the generator, or with each run's where several runs train as one.
 
     Args:
         like: a tensor of the run.

@@ -1,6 +1,6 @@
 """Specificity encoders (one for each modality) and the invariance encoder they share.
 
-A missing modality is a zero input of the same length. What an encoder makes of zeros depends on the length alone, so it
+A missing modality is a zero input of the same length. The encoding of zeros depends on the length only, so it
 is computed once for all utterances instead of once for each. On a CPU only the utterances that have a modality go
 through its encoder.
 """
@@ -28,7 +28,7 @@ GROUP = 16
 
 
 class SpecificityEncoder(Protocol):
-    """What an encoder of one modality can do: pool over time, then project what was pooled."""
+    """The interface of an encoder of one modality: pool over time, then project."""
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Features pooled over each utterance's time steps, (batch, pooled), of (batch, time, features)."""
@@ -55,6 +55,7 @@ class SequenceEncoder(nn.Module):
         self.lstm = nn.LSTM(features, hidden, batch_first=True)
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Features pooled over each utterance's time steps, (batch, pooled), of (batch, time, features)."""
         if not _may_look(x) or len(x) <= GROUP or lengths.amin() == lengths.amax():
             return within(run_lstm(self.lstm, x)[0], lengths).amax(1)
         order = lengths.argsort()
@@ -63,12 +64,14 @@ class SequenceEncoder(nn.Module):
         return pooled[order.argsort()]
 
     def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:
+        """The same for zero inputs of these lengths, (batch, pooled)."""
         zeros = next(self.lstm.parameters()).new_zeros(1, longest, self.lstm.input_size)
         outputs, _ = run_lstm(self.lstm, zeros)
         running_maximum: Tensor = outputs[0].cummax(0).values
         return running_maximum[lengths - 1]
 
     def project(self, pooled: Tensor, generator: Generator | None) -> Tensor:  # noqa: ARG002
+        """h_m, (batch, hidden), of pooled features."""
         return pooled
 
 
@@ -85,6 +88,7 @@ class TextEncoder(nn.Module):
         self.dropout_rate = dropout_rate
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Features pooled over each utterance's time steps, (batch, pooled), of (batch, time, features)."""
         if x.shape[1] < WINDOWS[-1]:
             x = F.pad(x, (0, 0, 0, WINDOWS[-1] - x.shape[1]))
         lengths = lengths.clamp(min=WINDOWS[-1])
@@ -92,10 +96,12 @@ class TextEncoder(nn.Module):
         return F.relu(torch.cat(pooled, 1))
 
     def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:  # noqa: ARG002
+        """The same for zero inputs of these lengths, (batch, pooled)."""
         biases = torch.cat([convolution.bias for convolution in self.convolutions])  # type: ignore[misc]
         return F.relu(biases).expand(len(lengths), -1)
 
     def project(self, pooled: Tensor, generator: Generator | None) -> Tensor:
+        """h_m, (batch, hidden), of pooled features."""
         return F.relu(self.output(dropout(pooled, self.dropout_rate, generator)))
 
 
@@ -108,7 +114,7 @@ class InvarianceEncoder(nn.Sequential):
 
 @dataclass(frozen=True)
 class Encodings:
-    """Both encodings of utterances, from which every condition's can be put together.
+    """Both encodings of utterances, from which the encoding under any condition is assembled.
 
     Attributes:
         real: h of the real inputs, (batch, 3, hidden), modalities in the order a, v, t.
@@ -136,6 +142,7 @@ class SpecificityEncoders(nn.Module):
         self.t = TextEncoder(dimensions["t"], hidden)
 
     def of(self, modality: Modality) -> SpecificityEncoder:
+        """The encoder of a modality."""
         encoders: dict[Modality, SpecificityEncoder] = {"a": self.a, "v": self.v, "t": self.t}
         return encoders[modality]
 
@@ -174,7 +181,7 @@ def _pool_available(encoder: SpecificityEncoder, x: Tensor, lengths: Tensor, ava
 
 
 def _may_look(x: Tensor) -> bool:
-    """Whether what is computed may depend on what is in a tensor. A GPU's driver would wait for it, a stack cannot."""
+    """Whether the computation may depend on a tensor's values. A GPU's driver would wait for it, a stack cannot."""
     return x.device.type == "cpu" and not is_stacked(x)
 
 

@@ -23,7 +23,7 @@ from ifmmin.model.training import trained_network
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """All that the predictions of a trained run depend on, so that it needs neither corpus nor store.
+    """Everything that the predictions of a trained run depend on, so that it needs neither corpus nor store.
 
     Attributes:
         definition: a name in `model.systems.DEFINITIONS`.
@@ -46,7 +46,7 @@ class TrainedRun:
 
     @cached_property
     def network(self) -> Network:
-        """The network that the run's evaluation evaluates."""
+        """The network that was evaluated on the test set."""
         definition = DEFINITIONS[self.definition]
         shape = Shape(self.dimensions, len(self.classes))
         return trained_network(definition, definition.make_hyperparameters(self.hyperparameters), shape, self.weights)
@@ -54,7 +54,7 @@ class TrainedRun:
     def predict(self, features: Features) -> NDArray[np.float32]:
         """Class probabilities in every condition, (7, utterances, classes).
 
-        A missing modality counts as zeros of the median length; networks read nothing of it but its length.
+        A missing modality is replaced by zeros of the median length; networks use nothing of it but its length.
         """
         inputs = Inputs(features, self.dimensions, self.lengths, self.statistics)
         torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from ifmmin.model.definition import Network
 EVALUATION_BATCH = 256
 
 EVALUATION_VERSION = 2
-"""Raised by hand whenever a change of the code changes what comes out."""
+"""Raised by hand whenever a change of the code changes its results."""
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""How far the training of a stage is, as plain values: its epochs, and checkpoints to resume it from. No PyTorch."""
+"""The progress of a stage's training as plain values: its epochs, and checkpoints to resume it from. No PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that the epochs to come depend on.
+    """Everything that the remaining epochs depend on.
 
     Attributes:
         arrays: by name; see `capture`.
         history: of the epochs so far.
-        device: kind of device; the state of a generator fits one kind alone.
+        device: kind of device; the state of a generator fits one kind only.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -45,10 +45,10 @@ class Checkpoints(Protocol):
     """Where the checkpoints of one stage are kept."""
 
     def load(self) -> Checkpoint | None:
-        """The last one, if there is one."""
+        """The last checkpoint, or None."""
 
     def due(self) -> bool:
-        """Whether it is time to keep another one."""
+        """Whether it is time for another checkpoint."""
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep this one instead of the one before."""
+        """Replace the checkpoint by this one."""

@@ -1,6 +1,6 @@
-"""Hyperparameters: what a user can set of a stage, each with its kind, default, meaning and bounds. No PyTorch here.
+"""Hyperparameters of a stage, each with its kind, default, meaning and bounds. No PyTorch here.
 
-Those that every trained stage has are `TrainingHyperparameters`; what a system adds stands in its file.
+Those of every trained stage are `TrainingHyperparameters`; a system adds others in its module.
 """
 
 import math
@@ -31,7 +31,7 @@ def hyperparameter(
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """What is known of a hyperparameter.
+    """A hyperparameter and its bounds.
 
     Attributes:
         minimum: the smallest possible number.
@@ -50,7 +50,7 @@ class Hyperparameter:
     choices: tuple[str, ...] = ()
 
     def accept(self, value: object) -> HyperparameterValue:
-        """The value in the hyperparameter's kind.
+        """The value, converted to the hyperparameter's kind.
 
         Raises:
             UserError: it is of another kind, or out of bounds.
@@ -87,7 +87,7 @@ def hyperparameters_of(cls: type) -> tuple[Hyperparameter, ...]:
     """The hyperparameters of a class, in the order of its fields.
 
     Raises:
-        UserError: a field is none of `hyperparameter(...)`, or of a kind that cannot be set.
+        UserError: a field was not made by `hyperparameter`, or its type is not supported.
     """
     hints = get_type_hints(cls)
     described = []
@@ -109,7 +109,7 @@ class TrainingHyperparameters:
     """How a network is trained: Adam, its learning rate constant at first and then decaying linearly.
 
     Raises:
-        UserError: a value is of the wrong kind or out of its bounds.
+        UserError: a value is of the wrong kind or out of bounds.
     """
 
     epochs: int = hyperparameter(20, "passes over the training set", minimum=1)

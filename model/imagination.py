@@ -25,7 +25,7 @@ class Autoencoder(nn.Module):
 
 
 class Imagination(nn.Module):
-    """What all imagination modules are made of: blocks, and two linear layers after the last.
+    """The base of all imagination modules: blocks, and two linear layers after the last.
 
     Attributes:
         representation: the size of the joint representation C, the codes of all blocks side by side.

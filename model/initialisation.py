@@ -1,7 +1,7 @@
 """How a network gets its first weights: from a generator alone, never from global state.
 
 What a constructor sets by itself (zeros, ones, weights read from a file) is kept. What it leaves to chance is drawn
-anew: by the network's `initialise(generator)` if it has one, or else by `initialise` here.
+again: by the network's `initialise(generator)` if it has one, or else by `initialise` here.
 """
 
 import math
@@ -20,9 +20,10 @@ from ifmmin.model.hyperparameters import TrainingHyperparameters
 
 @runtime_checkable
 class InitialisesItself(Protocol):
-    """A network that draws its first weights itself, all that its constructor leaves to chance."""
+    """A network with its own initialisation."""
 
-    def initialise(self, generator: torch.Generator) -> None: ...
+    def initialise(self, generator: torch.Generator) -> None:
+        """Set all that the constructor leaves to chance by draws from the generator."""
 
 
 def build_network(

@@ -1,4 +1,4 @@
-"""Parts that several systems are made of: the classifier, and weights that were trained before."""
+"""Parts that several systems share: the classifier, and loading trained weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +29,6 @@ class Classifier(nn.Module):
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Copy weights that were trained before into a network, and set it to evaluation."""
+    """Copy trained weights into a network, and set it to evaluation mode."""
     network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     network.eval()

@@ -1,6 +1,6 @@
 """Evaluation protocols beyond the fixed conditions: a trained network on test sets of which more and more is missing.
 
-Draws depend on seed, fold and protocol alone, so that all systems lose the same.
+Draws depend on seed, fold and protocol alone, so that all systems lose the same modalities and time steps.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from ifmmin.model.evaluation import EVALUATION_BATCH, predict
 from ifmmin.model.run import stage_generator
 
 PROTOCOL_VERSION = 2
-"""Raised by hand whenever a change of the code changes what comes out."""
+"""Raised by hand whenever a change of the code changes its results."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Protocol:
     """One way of missing data.
 
     Attributes:
-        summary: what is missing, for people.
+        summary: what is missing, in a clause.
         rates: how much of it, from 0.
         predict: class probabilities, float32 (utterances, classes), of a set's utterances at one rate.
     """
@@ -83,7 +83,7 @@ Drop = Callable[[Tensor, int, float, torch.Generator], Tensor]
 
 
 def _with_frames_missing(drop: Drop) -> Callable[[Network, Examples, float, torch.Generator], Tensor]:
-    """All modalities are at hand, and of each modality by itself what `drop` draws is zero."""
+    """All modalities are available, and the time steps that `drop` draws for each are zero."""
 
     def predict_dropped(network: Network, examples: Examples, rate: float, generator: torch.Generator) -> Tensor:
         batches = (_without(batch, drop, rate, generator) for batch in examples.batches(EVALUATION_BATCH))

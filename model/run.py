@@ -28,7 +28,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class DivergedError(RuntimeError):
-    """A loss is no longer a finite number."""
+    """A loss is not a finite number."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TrainingRun:
     """One run of a stage.
 
     Raises:
-        UserError: the definition's network is such that its results would be wrong, see `model.checks`.
+        UserError: the network would silently give wrong results, see `model.checks`.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class TrainingRun:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next epoch."""
+        """The learning rate of the next epoch."""
         return self.definition.schedule(self.hyperparameters, len(self.history))
 
     def shuffled(self) -> tuple[Tensor, ...]:
@@ -140,7 +140,7 @@ class TrainingRun:
 def stage_generator(
     seed: int, fold: int, stage: str, purpose: str, device: str | torch.device = "cpu"
 ) -> torch.Generator:
-    """The generator of one purpose within one stage: it depends on these words alone."""
+    """The generator of one purpose within one stage: it depends on these arguments only."""
     digest = hashlib.sha256(f"{seed}/{fold}/{stage}/{purpose}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 

@@ -38,9 +38,9 @@ def reached_modules(modules: Iterable[str]) -> set[str]:
 
 
 def normalised(source: str) -> str:
-    """The syntax tree of a program as text, the same whatever its comments, docstrings and formatting.
+    r"""The syntax tree of a program as text, the same whatever its comments, docstrings and formatting.
 
-    >>> normalised("x = f(1,  2)  # why") == normalised("x = f(\\n    1,\\n    2,\\n)")
+    >>> normalised("x = f(1,  2)  # why") == normalised("x = f(\n    1,\n    2,\n)")
     True
     """
     return "".join(_write(_without_docstrings(ast.parse(source))))

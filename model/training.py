@@ -40,7 +40,7 @@ def train(
 
     Raises:
         DivergedError: the loss of an epoch is not finite.
-        UserError: the results would be wrong, see `model.checks`.
+        UserError: the network would silently give wrong results, see `model.checks`.
     """
     run = TrainingRun(definition, hyperparameters, corpus, start, condition, device)
     network, optimizer = run.network, run.optimizer
@@ -67,16 +67,18 @@ def train(
 
 
 class Sums:
-    """The losses of batches so far, summed over their utterances, where they were computed."""
+    """The losses of batches so far, summed over their utterances, on the device of the network."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
 
     def add(self, losses: Losses, utterances: int) -> None:
+        """Add the losses of a batch of this many utterances."""
         for name, value in {"total": losses.total, **losses.terms}.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach() * utterances
 
     def values(self) -> dict[str, float]:
+        """The sums by name, as numbers."""
         return {name: float(value) for name, value in self._sums.items()}
 
 

@@ -1,1 +1,1 @@
-"""Which stages there are, where they run and what they resulted in: Ray, Tune and MLflow live here and nowhere else."""
+"""Planning, execution, search, analysis and reporting of experiments; only this package uses Ray, Tune and MLflow."""

@@ -32,7 +32,7 @@ class Result:
     """What the complete runs of an experiment show, as pandas frames and figures.
 
     Attributes:
-        failed: stages that failed in this call, as people call them, with the reason.
+        failed: the reason of each stage that failed in this call.
         report: where the page of the report is, if it was written.
     """
 
@@ -172,7 +172,7 @@ def configure(
 
 
 def run(configuration: Configuration, *, track: bool, progress: bool) -> Result:
-    """Run what is missing of an experiment; see `ifmmin.run`."""
+    """Run the missing stages of an experiment; see `ifmmin.run`."""
     experiment = workflows.open_experiment(configuration)
     with _display(experiment, progress) as displays:
         outcome = workflows.run_stages(experiment, displays, track=track)
@@ -224,7 +224,7 @@ def train(configuration: Configuration) -> RunResult:
 
 
 def _complete(experiment: Experiment, outcome: Outcome) -> Any:
-    """The results of complete runs; where there are none, the reason is the error."""
+    """The results of complete runs; if there are none, the failure is raised."""
     try:
         return workflows.load_complete(experiment)
     except UserError:

@@ -23,7 +23,7 @@ class Experiment:
         """Open the corpus and make the plan; nothing is written.
 
         Raises:
-            UserError: of any kind; the corpus, a system, a fold or a hyperparameter is not as it must be.
+            UserError: the corpus, a system, a fold or a hyperparameter is unknown or not valid.
         """
         store = Store(configuration.storage)
         corpus = find_corpus(configuration.corpus, store.root)
@@ -45,7 +45,7 @@ class Experiment:
         return experiment
 
     def record(self) -> None:
-        """Keep what was asked for, so that `report` finds it."""
+        """Record the configuration in the store, so that `report` finds it."""
         self.store.write_experiment(
             self.configuration.name,
             {

@@ -1,6 +1,6 @@
-"""The store: results of stages by key, and what each experiment asked for. A folder or bucket, reached by pyarrow.fs.
+"""The store: results of stages by key, and the configuration of each experiment, in a folder or bucket.
 
-A stage is complete when its `stage.json` is there; that file is written last and atomically.
+It is reached by pyarrow.fs. A stage is complete once its `stage.json` exists; that file is written last and atomically.
 """
 
 import json
@@ -34,7 +34,7 @@ class StoreError(UserError):
 
 
 class Store:
-    """Results by stage key below one folder or URI. Holds no state but where it is, so it travels to workers."""
+    """Results by stage key below one folder or URI. It holds only its location, so it can be sent to workers."""
 
     def __init__(self, location: str | Path) -> None:
         """Name a store; nothing is created before something is written.
@@ -46,16 +46,16 @@ class Store:
 
     @property
     def location(self) -> str:
-        """Where it is, for people."""
+        """The location as messages show it."""
         return str(self.root)
 
     def completed(self, keys: Iterable[str]) -> set[str]:
-        """Those of these stages whose results are here."""
+        """The keys among these whose results are in the store."""
         present = (self.root / "stages").present(f"{key}/stage.json" for key in keys)
         return {path.removesuffix("/stage.json") for path in present}
 
     def write_stage(self, stage: Stage, result: StageResult) -> None:
-        """Keep the result of a stage; until this returns, the stage counts as not done.
+        """Write the result of a stage; until this returns, the stage counts as not done.
 
         Raises:
             StoreError: the disk is full, or the store cannot be written.
@@ -110,7 +110,7 @@ class Store:
             raise self._damaged(key, path, error) from None
 
     def read_record(self, key: str) -> dict[str, Any]:
-        """What is known of a completed stage: `seconds`, `finished`, `machine`, and the `stage` itself.
+        """The record of a completed stage: `seconds`, `finished`, `machine`, and the `stage` itself.
 
         Raises:
             StoreError: it is missing or damaged.
@@ -123,7 +123,7 @@ class Store:
         return record
 
     def write_checkpoint(self, key: str, checkpoint: Checkpoint) -> None:
-        """Keep where the training of a stage stands, until the stage is done.
+        """Write the checkpoint of a stage, which is kept until the stage is done.
 
         Raises:
             StoreError: the store cannot be written.
@@ -133,7 +133,7 @@ class Store:
         self._write(_path(key, CHECKPOINT), safetensors.numpy.save(arrays))
 
     def read_checkpoint(self, key: str) -> Checkpoint | None:
-        """Where the training of a stage stands; None if there is no checkpoint, or none that can be read."""
+        """The checkpoint of a stage; None if there is none that can be read."""
         try:
             arrays = safetensors.numpy.load(self.root.read(_path(key, CHECKPOINT)))
             about = json.loads(arrays.pop("about").tobytes())
@@ -146,13 +146,13 @@ class Store:
         return sorted(self.completed((self.root / "stages").names()))
 
     def write_failure(self, key: str, text: str) -> str:
-        """Keep the traceback of a failed stage, and return where."""
+        """Write the traceback of a failed stage, and return its location."""
         path = f"failures/{key}.txt"
         self._write(path, text.encode())
         return f"{self.root}/{path}"
 
     def write_experiment(self, name: str, description: dict[str, Any]) -> None:
-        """Keep what an experiment asked for, so that its report can be made at any time.
+        """Record an experiment's configuration, so that its report can be made at any time.
 
         Raises:
             StoreError: the store cannot be written.
@@ -160,7 +160,7 @@ class Store:
         self._write(f"experiments/{name}.json", json.dumps(description, indent=2).encode())
 
     def read_experiment(self, name: str) -> dict[str, Any]:
-        """What an experiment asked for when it last ran.
+        """The configuration with which an experiment last ran.
 
         Raises:
             StoreError: there is none of that name.
@@ -176,7 +176,7 @@ class Store:
         return description
 
     def write_status(self, name: str, status: dict[str, Any]) -> None:
-        """Keep how far the driver of an experiment is.
+        """Write the status of an experiment's driver.
 
         Raises:
             StoreError: the store cannot be written.
@@ -184,7 +184,7 @@ class Store:
         self._write(f"status/{name}.json", json.dumps(status).encode())
 
     def read_status(self, name: str) -> dict[str, Any] | None:
-        """How far the driver of an experiment was when it last wrote that, or None if it has not yet."""
+        """The status that an experiment's driver wrote last, or None."""
         try:
             status: dict[str, Any] = json.loads(self.root.read(f"status/{name}.json"))
         except (OSError, ValueError):
@@ -192,7 +192,7 @@ class Store:
         return status
 
     def write_search(self, name: str, record: dict[str, Any]) -> None:
-        """Keep how far a search is.
+        """Write the record of a search.
 
         Raises:
             StoreError: the store cannot be written.
@@ -200,7 +200,7 @@ class Store:
         self._write(f"searches/{name}.json", json.dumps(record, indent=2).encode())
 
     def read_search(self, name: str) -> dict[str, Any] | None:
-        """How far a search is, or None if there is none of that name.
+        """The record of a search, or None if no search has that name.
 
         Raises:
             StoreError: its record is damaged.
@@ -215,7 +215,7 @@ class Store:
         return record
 
     def searches(self) -> list[str]:
-        """Names of the searches that were begun."""
+        """Names of the searches that were started."""
         return self._documents("searches")
 
     def write_report(self, name: str, files: Mapping[str, bytes], identity: str) -> None:
@@ -231,14 +231,14 @@ class Store:
             self._write(f"reports/{name}/{path}", content)
 
     def report_identity(self, name: str) -> str | None:
-        """Which report of an experiment is kept here."""
+        """The identity of an experiment's report in the store."""
         try:
             return self.root.read(f"reports/{name}/identity").decode()
         except OSError:
             return None
 
     def report_location(self, name: str) -> str:
-        """Where the page of an experiment's report is."""
+        """The location of the page of an experiment's report."""
         return f"{self.location}/reports/{name}/report.html"
 
     def experiments(self) -> list[str]:
@@ -254,7 +254,7 @@ class Store:
             self.root.write(path, content)
         except OSError as error:
             raise StoreError(
-                f"{self.root}/{path} cannot be written ({reason(error)}); make room there, or choose another --storage."
+                f"{self.root}/{path} cannot be written ({reason(error)}); free space, or choose another --storage."
             ) from None
 
     def _damaged(self, key: str, path: str, error: Exception) -> StoreError:

@@ -1,4 +1,4 @@
-"""The verbs as functions that return values and print nothing: the commands and the Python API are made of them."""
+"""The workflows behind the commands and the Python API, as functions that return values and print nothing."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 
 
 class SearchConsumer(Protocol):
-    """Takes what happens in a search: to its trials, and to the stages that they ask for."""
+    """A consumer of the events of a search: of its trials, and of the stages they need."""
 
-    def take(self, event: "Event | TrialChanged") -> None: ...
+    def take(self, event: "Event | TrialChanged") -> None:
+        """Handle an event."""
 
 
 def open_experiment(configuration: Configuration) -> Experiment:
     """The experiment of a configuration, its corpus read through, recorded in the store under its name.
 
     Raises:
-        UserError: of any kind; the corpus, a system, a fold or a hyperparameter is not as it must be.
+        UserError: the corpus, a system, a fold or a hyperparameter is unknown or not valid.
     """
     experiment = Experiment.of(configuration)
     verify_corpus(experiment.corpus)
@@ -46,7 +47,7 @@ def open_experiment(configuration: Configuration) -> Experiment:
 
 
 def run_stages(experiment: Experiment, consumers: Sequence[Consumer] = (), *, track: bool = True) -> Outcome:
-    """Run what of an experiment is not in the store yet, and write every run to MLflow when it is complete.
+    """Run the stages of an experiment that the store lacks, and write every run to MLflow when it is complete.
 
     Args:
         consumers: take every event, besides those that keep the status in the store and MLflow up to date.
@@ -75,7 +76,7 @@ def pending_stages(experiment: Experiment) -> int:
 
 
 def write_report(analysis: "Analysis", *, track: bool = True) -> str:
-    """Write the report to the store and to MLflow, where they are not those of these runs; returns where the page is.
+    """Write the report to the store and to MLflow where it is missing or outdated; return the location of the page.
 
     Raises:
         UserError: the store or MLflow cannot be written.
@@ -111,12 +112,12 @@ def load_complete(experiment: Experiment) -> "Results":
 
 
 def protocols_of(names: Sequence[str]) -> list[str]:
-    """These protocols, each once; all of them for `all`."""
+    """These protocols without duplicates; all of them for `all`."""
     return list(catalogue().protocols) if "all" in names else list(dict.fromkeys(names))
 
 
 def evaluate_under(plan: Plan, experiment: Experiment, consumers: Sequence[Consumer] = ()) -> None:
-    """Evaluate trained runs under protocols where that is not in the store yet.
+    """Evaluate trained runs under protocols, as far as the store lacks the results.
 
     Args:
         plan: of `planning.plan.protocol_plan`.
@@ -131,13 +132,13 @@ def evaluate_under(plan: Plan, experiment: Experiment, consumers: Sequence[Consu
 def predict(
     experiment: Experiment, runs: Iterable[Run], inputs: Path, *, every_condition: bool = False
 ) -> "pd.DataFrame":
-    """What complete runs of a system predict for new utterances, see `model.ensemble.predict_utterances`.
+    """The predictions of a system's complete runs for new utterances, see `model.ensemble.predict_utterances`.
 
     Args:
         inputs: a folder in the layout of `data.layouts.table`; a file or row that is missing is a missing modality.
 
     Raises:
-        UserError: the inputs are not as the layout or the corpus has them.
+        UserError: the inputs do not follow the layout, or do not fit the corpus.
     """
     from ifmmin.data.layouts.table import read_features, read_utterances
     from ifmmin.model.ensemble import predict_utterances
@@ -152,8 +153,8 @@ def begin_search(configuration: Configuration, *, resume: bool) -> tuple[Experim
     """The experiment of a search, and the record to continue; it is written to the store.
 
     Raises:
-        UserError: there is a search of that name and it is not to be resumed, or it is another one; or it cannot be
-            made as it was asked for.
+        UserError: a search of that name exists and is not to be resumed, or differs from this one; or the search is
+            not possible as configured.
     """
     from ifmmin.orchestrator.search.space import check_space
 
@@ -166,7 +167,7 @@ def begin_search(configuration: Configuration, *, resume: bool) -> tuple[Experim
 
 
 def pending_trials(record: SearchRecord) -> int:
-    """Trials of a search that have not ended as they should, those that were not begun included."""
+    """The number of trials of a search that are not complete, including those not started."""
     unfinished = sum(trial.state in ("running", "failed") for trial in record.trials)
     return unfinished + max(0, search_of(record.configuration).trials - len(record.trials))
 
@@ -174,7 +175,7 @@ def pending_trials(record: SearchRecord) -> int:
 def run_search(
     experiment: Experiment, record: SearchRecord, consumers: Sequence[SearchConsumer] = (), *, track: bool = True
 ) -> tuple[SearchRecord, Outcome]:
-    """Run the trials of a search that are missing; its record is kept in the store and in MLflow on the way.
+    """Run the missing trials of a search, and keep its record in the store and in MLflow up to date.
 
     Raises:
         UserError: the cluster cannot be joined, or results cannot be written.
@@ -267,7 +268,7 @@ def _consume(plan: Plan, experiment: Experiment, consumers: Sequence[Consumer]) 
 
 
 def _record_trial(tracker: "SearchTracker", number: int, trial: Trial) -> bool:
-    """Whether MLflow has taken it; if not, the search goes on, and what is missing is written at the end."""
+    """Whether MLflow could be written; if not, the search goes on, and what is missing is written at the end."""
     try:
         tracker.record_trial(number, trial)
     except UserError:
@@ -296,7 +297,7 @@ def _record_to_continue(experiment: Experiment, resume: bool) -> SearchRecord:
 
 
 def _question(record: SearchRecord) -> tuple[object, ...]:
-    """What a search asks; two searches that ask the same may differ in trials and workers."""
+    """What identifies a search; searches that agree in it may differ in trials and workers."""
     configuration = record.configuration
     question = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters"})
     return record.fingerprint, question, search_of(configuration).space, configuration.compute.precision

@@ -133,7 +133,7 @@ def test_a_corpus_is_imported_and_opened(tmp_path: Path) -> None:
     imported = ifmmin.import_table(root, "mine", storage=str(tmp_path / "store"))
     opened = ifmmin.open_corpus("mine", storage=str(tmp_path / "store"))
     assert (opened.fingerprint, opened.names) == (imported.fingerprint, imported.names)
-    with pytest.raises(ifmmin.UserError, match="'mine' exists already"):
+    with pytest.raises(ifmmin.UserError, match="'mine' already exists"):
         ifmmin.import_table(tmp_path / "not read", "mine", storage=str(tmp_path / "store"))
 
 

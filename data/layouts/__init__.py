@@ -1,1 +1,1 @@
-"""The layouts that corpora are imported from, one in each file."""
+"""The layouts that corpora are imported from, one per module."""

@@ -7,8 +7,8 @@
     id                                  N names such as "video$_$clip"
     regression_labels                   (N,), sentiment: negative below zero, positive above
 
-Reading a pickle can execute arbitrary code. This reader admits what NumPy arrays and containers are made of, and
-refuses everything else before it is executed.
+Reading a pickle can execute arbitrary code. This reader accepts only the
+parts of NumPy arrays and containers, and refuses everything else before it is executed.
 """
 
 import pickle
@@ -96,7 +96,7 @@ def _read(file: Path) -> Mapping[str, Any]:
             content = _DataOnly(stream, encoding="latin1").load()
     except _RefusedError as error:
         raise CorpusError(
-            f"{file} contains {error}, which is not data and may be meant to do harm; get the file from its source."
+            f"{file} contains {error}, which is not data and may be malicious; download the file from its source."
         ) from None
     except FileNotFoundError:
         raise CorpusError(f"{file} is missing; check the path.") from None
@@ -128,7 +128,7 @@ class _Set:
         self._check_count("regression_labels", len(labels))
 
     def sequences(self, modality: Modality) -> list[NDArray[np.float32]]:
-        """The features of each utterance without padding, but one time step at least."""
+        """The features of each utterance without padding, at least one time step."""
         key = FEATURES[modality]
         values = np.asarray(self._get(key))
         if values.ndim != 3 or values.dtype.kind not in "iuf" or 0 in values.shape[1:]:

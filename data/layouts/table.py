@@ -32,7 +32,7 @@ def import_table(root: Path, name: str, *, split_by: str | None = None, seed: in
         split_by, seed: make folds by `data.splits.split` instead of those in the layout.
 
     Raises:
-        CorpusError: a file is missing, damaged or not as the layout says.
+        CorpusError: a file is missing, damaged, or does not follow the layout.
     """
     table = read_utterances(root)
     names = table["utterance"].to_pylist()
@@ -136,7 +136,7 @@ def _array(file: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.flo
 
 
 def _classes(root: Path, column: list[object]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Names of the classes, and labels: whole numbers as they are, or the places of names in alphabetical order."""
+    """Names of the classes, and labels: whole numbers unchanged, or the positions of names in alphabetical order."""
     if any(value in (None, "") for value in column):
         raise CorpusError(f"{root}: an utterance has no label; add it, or leave the utterance out.")
     if all(isinstance(value, int) for value in column):

@@ -1,1 +1,1 @@
-"""Several runs of a stage trained as one, with a leading dimension of runs; what keeps a GPU busy."""
+"""Several runs of a stage trained as one, with a leading dimension of runs, which keeps a GPU busy."""

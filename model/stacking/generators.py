@@ -15,7 +15,7 @@ class GeneratorStack:
     generators: tuple[torch.Generator, ...]
 
     def drawn(self, draw: Callable[[torch.Generator], Tensor], like: Tensor) -> Tensor:
-        """What `draw` makes of each run's generator, under `torch.vmap`.
+        """The result of `draw` with each run's generator, under `torch.vmap`.
 
         Args:
             like: any tensor of the runs.
@@ -25,7 +25,7 @@ class GeneratorStack:
 
 
 class _DrawnByEachRun(torch.autograd.Function):
-    """`torch.vmap` cannot draw from several generators; what it calls for this function can."""
+    """`torch.vmap` cannot draw from several generators; the function it calls instead can."""
 
     @staticmethod
     def forward(like: Tensor, draw: Any, stack: GeneratorStack) -> Tensor:

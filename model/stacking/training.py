@@ -1,4 +1,4 @@
-"""The training loop of several runs as one; each comes out as `model.training.train` would train it, up to rounding."""
+"""The training loop of several runs as one; each as `model.training.train` trains it, up to rounding."""
 
 import time
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def train_stacked(
         condition: which network to train, where the definition has one for each condition.
 
     Raises:
-        UserError: the results would be wrong, see `model.checks`.
+        UserError: the network would silently give wrong results, see `model.checks`.
     """
     assert definition.stackable
     runs = [TrainingRun(definition, hyperparameters, corpus, start, condition, device) for start in starts]
@@ -56,7 +56,7 @@ def train_stacked(
 
 
 def _train_epoch(runs: Sequence[TrainingRun], going: Sequence[int], stack: Stack) -> dict[int, dict[str, float]]:
-    """One pass of these runs over their training sets; of each the sums of its losses over the utterances."""
+    """One pass of these runs over their training sets; the sums of each run's losses over its utterances."""
     batches = {index: runs[index].shuffled() for index in going}
     for index in going:
         for group in runs[index].optimizer.param_groups:

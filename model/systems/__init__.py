@@ -1,4 +1,4 @@
-"""The systems that can be compared, by name. To add one: write its file and name it here, or `register` it."""
+"""The systems that can be compared, by name. To add one, write its module and list it here, or call `register`."""
 
 from ifmmin.data.errors import UserError
 from ifmmin.model.checks import check_system
@@ -34,11 +34,11 @@ def register(system: System) -> System:
     """Check a system and add it to those that can be compared; one of the same name that was registered is replaced.
 
     Raises:
-        UserError: it is not as the framework assumes, or a name is taken.
+        UserError: it does not meet the framework's assumptions, or a name is taken.
     """
     check_system(system)
     if system.name in _SHIPPED:
-        raise UserError(f"There is a system '{system.name}' already; choose another name.")
+        raise UserError(f"A system '{system.name}' already exists; choose another name.")
     others = [other for name, other in SYSTEMS.items() if name != system.name]
     taken = {definition.name: definition for other in others for definition in other.stages.values()}
     for definition in system.stages.values():

@@ -19,6 +19,7 @@ class AugmentedObjective(Objective):
     network: AugmentedNetwork
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """L_cls of a batch under drawn missing conditions."""
         return self.network.losses(batch, draw_availability(batch.labels, generator), generator)
 
 

@@ -71,6 +71,7 @@ class InvariancePretraining(Network):
         return Losses(classification + discrepancy, {"cls": classification, "cmd": discrepancy})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
         masks = availability(tuple(conditions), batch.labels.device)
         return torch.stack([self(encodings.under(mask))[1] for mask in masks])
@@ -82,7 +83,7 @@ class InvariancePretraining(Network):
 
 @dataclass(frozen=True)
 class Targets:
-    """What the teacher, the frozen network of stage 1, makes of utterances.
+    """The teacher's encodings of utterances; the teacher is the frozen network of stage 1.
 
     Attributes:
         specific: its h of the real and of the zero inputs.
@@ -140,6 +141,7 @@ class IFMMIN(Network):
         return Losses(total, {"cls": classification, "img": imagination, "inv": invariance})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
         masks = availability(tuple(conditions), batch.labels.device)
         return torch.stack([self(encodings.under(mask))[2] for mask in masks])
@@ -164,6 +166,7 @@ class PretrainingObjective(Objective):
     hyperparameters: PretrainingHyperparameters
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of a batch."""
         return self.network.losses(batch, self.hyperparameters.moment_order, generator)
 
 
@@ -194,10 +197,12 @@ class ImaginationObjective(Objective):
 
     @property
     def lambda2(self) -> float:
+        """The weight of L_inv."""
         assert isinstance(self.hyperparameters, IFMMINHyperparameters)
         return self.hyperparameters.lambda2
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of a batch."""
         available = draw_availability(batch.labels, generator)
         targets = Targets(Encodings(self.real, self.zero), self.invariant)
         return self.network.losses(batch, available, targets, self.hyperparameters.lambda1, self.lambda2, generator)

@@ -151,6 +151,7 @@ class MCTN(Network):
         )
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """Logits (1, batch, classes) of the network's condition."""
         assert tuple(conditions) == self.selection
         source = on_grid(batch, self.condition.available, self.steps)
         return self.classify(run_lstm(self.encoder, self.available.read(source))[0])[None]
@@ -188,12 +189,13 @@ class TranslationObjective(Objective):
     hyperparameters: MCTNHyperparameters
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of a batch under the network's condition."""
         return self.network.losses(batch, self.hyperparameters, generator)
 
 
 SYSTEM = System(
     name="mctn",
-    summary="MCTN: for each condition a model that translates the modalities at hand into the missing ones and back",
+    summary="MCTN: for each condition a model that translates the available modalities into the missing ones and back",
     stages={
         "train": StageDefinition(
             name="mctn",

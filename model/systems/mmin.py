@@ -61,6 +61,7 @@ class FullModalityNetwork(Network):
         return Losses(classification, {"cls": classification})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
         masks = availability(tuple(conditions), batch.labels.device)
         return torch.stack([self.classifier(encodings.under(mask).flatten(1)) for mask in masks])
@@ -114,6 +115,7 @@ class MMINWithoutCycle(Network):
         return Losses(classification + hyperparameters.img_weight * imagination, terms), h, imagined
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
+        """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
         masks = availability(tuple(conditions), batch.labels.device)
         return torch.stack([self(encodings.under(mask))[1] for mask in masks])
@@ -129,7 +131,7 @@ class MMIN(MMINWithoutCycle):
         self.backward_imagination = ResidualImagination(3 * hidden, sizes=block_sizes)
 
     def cycle(self, imagined: Tensor) -> Tensor:
-        """h imagined back from h', both (batch, 3, hidden)."""
+        """The features h imagined back from h', both (batch, 3, hidden)."""
         cycled: Tensor = self.backward_imagination(imagined.flatten(1))[0].view_as(imagined)
         return cycled
 
@@ -154,6 +156,7 @@ class FullModalityObjective(Objective):
     network: FullModalityNetwork
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of a batch."""
         return self.network.losses(batch, None, generator)
 
 
@@ -181,6 +184,7 @@ class ImaginationObjective(Objective):
         self.register_buffer("zero", teacher.zero)
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of a batch."""
         available = draw_availability(batch.labels, generator)
         return self.network.losses(batch, available, Encodings(self.real, self.zero), self.hyperparameters, generator)
 
@@ -200,7 +204,7 @@ PRETRAINING = StageDefinition(
 
 MMIN_SYSTEM = System(
     name="mmin",
-    summary="MMIN: missing features imagined, and the features at hand imagined back from them",
+    summary="MMIN: missing features imagined, and the available features imagined back from them",
     stages={
         "pretrain": PRETRAINING,
         "train": StageDefinition(

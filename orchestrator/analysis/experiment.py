@@ -1,5 +1,7 @@
-"""The numbers of a whole experiment, in two frozen values: an `Analysis`, which is quick to make and enough for tables,
-and `Details`, which only a written report needs."""
+"""The numbers of a whole experiment, as two frozen values.
+
+An `Analysis` is quick to compute and sufficient for tables; only a written report needs `Details`.
+"""
 
 import hashlib
 import json
@@ -29,11 +31,11 @@ class Analysis:
     """What the complete runs of an experiment show.
 
     Attributes:
-        against: what was asked to compare with, see `analyse`.
+        against: as passed to `analyse`.
         share: n_test / n_train, see `analysis.statistics`.
-        summary: that of the results, and published accuracies below them where they were asked for.
+        summary: that of the results, and published accuracies below them if requested.
         comparison: of the systems; None for a single one.
-        protocols: those under which all the runs have been evaluated.
+        protocols: those under which all runs were evaluated.
         curves, areas: of `analysis.robustness`; None without protocols.
     """
 
@@ -103,14 +105,14 @@ def analyse(experiment: Experiment, results: Results, against: Sequence[str] = (
 
 
 def analyse_details(analysis: Analysis) -> Details:
-    """What takes seconds to compute: a bootstrap over speakers, and t-SNE."""
+    """The details, which take seconds to compute: a bootstrap over speakers, and t-SNE."""
     experiment, results = analysis.experiment, analysis.results
     subgroups, gaps = score_subgroups(results.predictions, experiment.corpus)
     return Details(calibrate(results.predictions), subgroups, gaps, embed_runs(experiment, results.runs))
 
 
 def details_of(details: Details, system: str) -> Details:
-    """The part of one system."""
+    """The details of one system."""
 
     def part(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["system"] == system]

@@ -32,7 +32,7 @@ public study of gender bias over ten folds."""
 
 
 def published_summary(corpus: Corpus) -> pd.DataFrame:
-    """The published figures, with the columns of `analysis.scores.summarise`; what was not published is NaN.
+    """The published accuracies, with the columns of `analysis.scores.summarise`; what was not published is NaN.
 
     Raises:
         UserError: the corpus is not IEMOCAP with its four classes.

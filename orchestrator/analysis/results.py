@@ -1,4 +1,4 @@
-"""What the store holds of the complete runs of an experiment, as data frames."""
+"""The stored results of an experiment's complete runs, as data frames."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ class Results:
 
     @property
     def systems(self) -> list[str]:
-        """Those with a complete run, in table order."""
+        """The systems with a complete run, in table order."""
         return list(dict.fromkeys(run.system for run in self.runs))
 
     @property
@@ -40,7 +40,7 @@ class Results:
         return {str(system): (float(run), float(total)) for system, run, total in rows}
 
     def of(self, system: str) -> "Results":
-        """The part of one system."""
+        """The results of one system."""
         runs = [run for run in self.runs if run.system == system]
         frames = (self.predictions, self.history, self.scores, self.summary, self.times)
         predictions, history, scores, summary, times = (frame[frame["system"] == system] for frame in frames)

@@ -1,4 +1,4 @@
-"""How sure one can be of scores and of differences between systems.
+"""Confidence intervals and tests of scores and of differences between systems.
 
 The runs of a cross-validation share training data, so their scores are not independent and an ordinary t-test finds
 differences where there are none. The corrected resampled t-test (Nadeau and Bengio, Machine Learning 52, 2003; for
@@ -48,7 +48,7 @@ class Comparison:
             every run.
         reference: the system that the others are compared with.
         method: in a sentence.
-        cautions: what a reader must know of these numbers, in sentences.
+        cautions: what a reader must know about these numbers, in sentences.
     """
 
     frame: pd.DataFrame
@@ -134,11 +134,11 @@ def _cautions(differences: pd.DataFrame) -> Iterator[str]:
     few = list(dict.fromkeys(differences.loc[differences["runs"] == 2, "system"]))
     if few:
         yield (
-            f"two runs of {' and '.join(few)} leave one degree of freedom, with which no test is worth much; run more "
+            f"two runs of {' and '.join(few)} leave one degree of freedom, too few for a reliable test; run more "
             "folds or seeds"
         )
     if (differences["p"].isna() & (differences["runs"] > 1)).any():
-        yield "a difference that is the same in every run has neither interval nor p, for it has no variance"
+        yield "a difference that is the same in every run has no variance, and so neither interval nor p"
 
 
 def intervals(scores: pd.DataFrame, share: float) -> pd.DataFrame:

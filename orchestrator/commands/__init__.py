@@ -1,6 +1,6 @@
-"""The commands of the command line, a file each: their options, and what they print. Nothing else prints.
+"""The commands of the command line, one per module: their options and their output. Nothing else prints.
 
-Whatever a command needs is imported when it is called, so that `ifmmin --help` and the other commands open at once.
+A command's imports happen when it is called, so that `ifmmin --help` and light commands start quickly.
 """
 
 import typer

@@ -1,4 +1,4 @@
-"""`ifmmin data`: corpora are listed, described, audited, imported and made here."""
+"""`ifmmin data`: list, describe, audit, import or synthesise corpora."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ifmmin.data.audit import Finding
     from ifmmin.data.corpus import Corpus
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or make corpora.")
+app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or synthesise corpora.")
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
 app.add_typer(import_app, name="import")
 
@@ -20,7 +20,7 @@ CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list
 
 @app.command("list", epilog="Example: ifmmin data list")
 def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
-    """List the corpora at hand: those shipped, and those imported."""
+    """List the available corpora: those shipped, and those imported."""
     from rich.console import Console
     from rich.table import Table
 
@@ -51,7 +51,7 @@ def describe(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJs
 
 @app.command(epilog="Example: ifmmin data audit digits")
 def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
-    """Look for what could make results wrong: overlaps, repeated folds, broken features, and more."""
+    """Check for what could make results wrong: overlaps, repeated folds, broken features, and more."""
     import json
     from dataclasses import asdict
 
@@ -72,8 +72,8 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
 @import_app.command(epilog="Example: ifmmin data import mmin features/IEMOCAP --name iemocap --fix-folds")
 def mmin(
     root: Annotated[Path, typer.Argument(help="The folder that holds A, V, L and target.")],
-    name: Annotated[str, typer.Option(help="What to call the corpus.")],
-    classes: Annotated[str | None, typer.Option(help="Names in label order: angry,happy,neutral,sad.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the corpus.")],
+    classes: Annotated[str | None, typer.Option(help="Class names in label order: angry,happy,neutral,sad.")] = None,
     speaker_pattern: Annotated[
         str | None, typer.Option(help="Regular expression whose group is the speaker of an utterance name.")
     ] = None,
@@ -92,10 +92,10 @@ def mmin(
 
 @import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
 def mmsa(
-    file: Annotated[Path, typer.Argument(help="The pickle; it is read as data, and no program in it is run.")],
-    name: Annotated[str, typer.Option(help="What to call the corpus.")],
+    file: Annotated[Path, typer.Argument(help="The pickle file; it is read as data, and no code in it is executed.")],
+    name: Annotated[str, typer.Option(help="Name of the corpus.")],
     edges: Annotated[
-        str | None, typer.Option(help="Where to cut the sentiment into classes; by default its sign: three classes.")
+        str | None, typer.Option(help="Where to divide sentiment into classes; by default its sign, in three classes.")
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -115,11 +115,11 @@ def mmsa(
 @import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
 def table(
     root: Annotated[Path, typer.Argument(help="The folder that holds the table of utterances and a, v, t.")],
-    name: Annotated[str, typer.Option(help="What to call the corpus.")],
+    name: Annotated[str, typer.Option(help="Name of the corpus.")],
     split_by: Annotated[
-        str | None, typer.Option(help="Make folds: a column that no two sets share values of, or stratified:5.")
+        str | None, typer.Option(help="Make folds by a column whose values no two sets share, or stratified:5.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet; see the README."""
@@ -132,13 +132,13 @@ def table(
 
 @app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
 def synth(
-    name: Annotated[str, typer.Option(help="What to call the corpus.")] = "synthetic",
-    utterances: Annotated[int, typer.Option(help="How many; IEMOCAP has 5531.")] = 5531,
-    dimensions: Annotated[str, typer.Option(help="Features of a, v and t.")] = "130,342,1024",
-    seed: Annotated[int, typer.Option(help="Another seed draws another corpus.")] = 0,
+    name: Annotated[str, typer.Option(help="Name of the corpus.")] = "synthetic",
+    utterances: Annotated[int, typer.Option(help="Number of utterances; IEMOCAP has 5531.")] = 5531,
+    dimensions: Annotated[str, typer.Option(help="Number of features of a, v and t.")] = "130,342,1024",
+    seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Make up a corpus in the shape of IEMOCAP, whose best possible accuracy in each condition is known."""
+    """Draw a synthetic corpus in the shape of IEMOCAP whose best possible accuracy in each condition is known."""
     from ifmmin.data.catalogue import folder_for
     from ifmmin.data.conditions import MODALITIES
     from ifmmin.data.corpus import write_corpus
@@ -152,7 +152,7 @@ def synth(
     features = dict(zip(MODALITIES, map(int, sizes), strict=True))
     corpus = write_corpus(synthesise(name, utterances=utterances, dimensions=features, seed=seed), folder)
     best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in corpus.best.items())
-    typer.echo(f"Made '{name}': {len(corpus):,} utterances. Best possible WA in %: {best}.")
+    typer.echo(f"Wrote '{name}': {len(corpus):,} utterances. Best possible WA in %: {best}.")
     typer.echo(f"Next: ifmmin run demo --corpus {name}")
 
 

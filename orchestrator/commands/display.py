@@ -1,4 +1,4 @@
-"""The live display of stages: what is done, running and left, and how long that will take."""
+"""The live display of stages: what is done, running and left, and the time left."""
 
 import io
 import time
@@ -41,6 +41,7 @@ class NotebookOutput:
         self._html = ""
 
     def start(self) -> None:
+        """Show an empty output below the cell."""
         from IPython.display import HTML, display  # there is no notebook without it
 
         self._handle = display(HTML(""), display_id=True)  # type: ignore[no-untyped-call]
@@ -111,6 +112,7 @@ class Display:
         self._live.stop()
 
     def take(self, event: Event) -> None:
+        """Update the display by an event."""
         match event:
             case ClusterChanged(description):
                 self._console.print(f"On {description}.", highlight=False)

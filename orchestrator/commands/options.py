@@ -13,13 +13,15 @@ Source = Annotated[str, typer.Argument(metavar="demo|paper|FILE", help="A shippe
 CorpusName = Annotated[str | None, typer.Option("--corpus", help="A corpus that `ifmmin data list` shows.")]
 Systems = Annotated[str | None, typer.Option(help="Rows of the table, such as if-mmin,mmin.")]
 Folds = Annotated[str | None, typer.Option(help="all, or numbers such as 1-3,5.")]
-Seeds = Annotated[str | None, typer.Option(help="One run of every fold for each, such as 0,1,2.")]
+Seeds = Annotated[str | None, typer.Option(help="Seeds, each with one run of every fold, such as 0,1,2.")]
 Hyperparameters = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter, such as lambda2=50 or train.epochs=10."),
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the experiment; by default that of its configuration.")]
-Workers = Annotated[int | None, typer.Option(help="Stages at once; by default one for each CPU core.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of stages that run at once; by default one for each CPU core.")
+]
 Storage = Annotated[str, typer.Option(help="Folder or URI of the store.")]
 StorageOption = Annotated[str | None, typer.Option("--storage", help="Folder or URI of the store.")]
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment that ran.")]
@@ -39,7 +41,7 @@ def configure(
     storage: str | None,
     trials: int | None = None,
 ) -> "Configuration":
-    """The configuration of a file with the options of the command line put over it."""
+    """The configuration of a file overridden by the options of the command line."""
     from ifmmin.orchestrator.planning.configuration import load_configuration, parse_hyperparameters
 
     overrides: dict[str, Any] = {"corpus": corpus, "folds": folds, "seeds": seeds, "name": name, "storage": storage}

@@ -1,4 +1,4 @@
-"""`ifmmin plan`: what would run, what is in the store already, and how long the rest should take."""
+"""`ifmmin plan`: what would run, what is already in the store, and how long the rest should take."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def command(
     storage: options.StorageOption = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what an experiment would run, what is in the store already, and how long the rest should take."""
+    """Show what an experiment would run, what is already in the store, and how long the rest should take."""
     from ifmmin.orchestrator.execution.pace import earlier_pace
     from ifmmin.orchestrator.experiment import Experiment
     from ifmmin.orchestrator.planning.plan import stages_to_run
@@ -80,7 +80,7 @@ def _show(experiment: "Experiment", rows: list[Mapping[str, str | int]], to_run:
     if not to_run:
         estimate = "Nothing is left to run."
     elif seconds is None:
-        estimate = f"{to_run} stages to run; the store has no earlier stage that tells how long they take."
+        estimate = f"{to_run} stages to run; no earlier stage in the store shows how long they take."
     else:
         estimate = f"{to_run} stages to run, about {in_words(seconds)}, judging by earlier stages."
     console.print(estimate, highlight=False)

@@ -17,18 +17,19 @@ def command(
         Path, typer.Option("--input", help="Utterances, laid out as for `data import table`; labels are not needed.")
     ],
     output: Annotated[Path, typer.Option(help="Where to write: a CSV or Parquet file.")],
-    system: Annotated[str | None, typer.Option(help="Whose runs to ask; by default the experiment's first.")] = None,
-    fold: Annotated[int | None, typer.Option(help="Ask the runs of this fold alone.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Ask the runs of this seed alone.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="System whose runs predict; by default the experiment's first.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Use the runs of this fold only.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Use the runs of this seed only.")] = None,
     every_condition: Annotated[
-        bool, typer.Option("--every-condition", help="Predict also as if more were missing.")
+        bool, typer.Option("--every-condition", help="Also predict as if more modalities were missing.")
     ] = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
 ) -> None:
     """Predict new utterances, with any modalities missing, by the mean of the trained runs of a system.
 
-    A missing file or row is a missing modality. It counts as zeros; how many, where nothing says how long it would have
-    been, is the median of the training set.
+    A missing file or row is a missing modality, which is replaced by zeros of the training set's median length.
     """
     from ifmmin.data.errors import UserError
     from ifmmin.orchestrator.experiment import Experiment

@@ -23,12 +23,12 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="SYSTEM|published",
-            help="Compare with this system (if-mmin by default), and with published figures; may be given twice.",
+            help="Compare with this system (if-mmin by default), and with published figures; may be repeated.",
         ),
     ] = None,
     protocols: Annotated[
         str | None,
-        typer.Option(help="Evaluate also under these: random-modality,random-frames,frame-block, or all."),
+        typer.Option(help="Also evaluate under these protocols: random-modality,random-frames,frame-block, or all."),
     ] = None,
     storage: options.Storage = options.DEFAULT_STORAGE,
 ) -> None:

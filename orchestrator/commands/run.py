@@ -33,7 +33,7 @@ def command(
         typer.Option(metavar="SEARCH", help="Evaluate the best hyperparameters of a search on the test sets."),
     ] = None,
 ) -> None:
-    """Run an experiment: whatever of it is not in the store yet, then its table."""
+    """Run the stages of an experiment that the store lacks, then print its table."""
     from ifmmin.orchestrator.search.trials import take_best
 
     configuration = options.configure(
@@ -53,7 +53,7 @@ def command(
 
 
 def run_experiment(configuration: "Configuration") -> int:
-    """Run what is missing, print the table, write the report; the exit status is 0 if every run is complete."""
+    """Run the missing stages, print the table, write the report; the exit status is 0 if every run is complete."""
     from rich.console import Console
 
     from ifmmin.orchestrator.commands.display import Display

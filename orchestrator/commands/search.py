@@ -23,7 +23,7 @@ EXAMPLE = "ifmmin search search --trials 20 --folds 1-10; then: ifmmin run paper
 
 def command(
     source: Annotated[str, typer.Argument(metavar="search|FILE", help="A shipped configuration, or a YAML file.")],
-    trials: Annotated[int | None, typer.Option(help="Choices of hyperparameters; 20 by default.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials; 20 by default.")] = None,
     corpus: options.CorpusName = None,
     systems: Annotated[str | None, typer.Option(help="The one system to search, such as mmin.")] = None,
     folds: options.Folds = None,
@@ -32,7 +32,7 @@ def command(
     name: options.Name = None,
     workers: options.Workers = None,
     storage: options.StorageOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the search of that name.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the search of this name.")] = False,
 ) -> None:
     """Search hyperparameters by cross-validation, on validation sets alone."""
     configuration = options.configure(
@@ -105,6 +105,7 @@ class SearchDisplay:
         self._live.stop()
 
     def take(self, event: "Event | TrialChanged") -> None:
+        """Update the display by an event."""
         from ifmmin.orchestrator.execution.events import ClusterChanged, Retried, Tick
         from ifmmin.orchestrator.search.driver import TrialChanged
 
@@ -148,7 +149,7 @@ class SearchDisplay:
         return f"{self.record.configuration.name}: {len(states)} of {self.total} trials: {'; '.join(parts)}"
 
     def _seconds_left(self) -> float | None:
-        """If the trials to come visit as many folds as those that ended, at the pace of this call."""
+        """The time left if further trials visit as many folds as those that ended, at the pace of this call."""
         trials = self.record.trials
         ended = [len(trial.means) for trial in trials if trial.state in ("completed", "stopped")]
         visited = sum(len(trial.means) for trial in trials) - self._visited_before
@@ -187,7 +188,7 @@ def _show(console: "Console", experiment: "Experiment", record: "SearchRecord", 
     stages = ", ".join(f"{count} {name}" for name, count in costs.run.items())
     console.print(
         f"Stages: {stages}; {computed} of them now. Sharing saved {costs.shared}, stopping {costs.stopped}, of the "
-        f"{costs.alone} that every trial by itself would have run.",
+        f"{costs.alone} that independent trials would have run.",
         highlight=False,
     )
     spent, alone = computing_seconds(record, plans, experiment.store)

@@ -1,4 +1,4 @@
-"""`ifmmin status`: how far an experiment is."""
+"""`ifmmin status`: the progress of an experiment."""
 
 import json
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def command(
     storage: options.Storage = options.DEFAULT_STORAGE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show how far an experiment is, from any machine that sees its store, and why stages failed."""
+    """Show the progress of an experiment, from any machine that can read its store, and why stages failed."""
     from rich.console import Console
     from rich.table import Table
 

@@ -6,7 +6,7 @@ EXAMPLE = "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 ifmmin track paper"
 
 
 def command(experiment: options.ExperimentName, storage: options.Storage = options.DEFAULT_STORAGE) -> None:
-    """Write to MLflow what it lacks of an experiment or a search in the store: all of it, if the server is new."""
+    """Write an experiment or a search from the store to MLflow, as far as it is missing there."""
     from rich.console import Console
 
     from ifmmin.orchestrator.analysis.experiment import analyse

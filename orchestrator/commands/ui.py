@@ -37,7 +37,7 @@ def command(
         signal.signal(number, _interrupt)
     with suppress(KeyboardInterrupt), serve(uri, port) as server:
         _show(f"http://{HOST}:{port}/{page}", browser)
-        typer.echo("Ctrl-C ends MLflow's pages; what they show stays.")
+        typer.echo("Press Ctrl-C to stop MLflow's pages; nothing is deleted.")
         server.wait()
 
 

@@ -1,4 +1,4 @@
-"""Ray on this machine or on a cluster: joining it, what it has, and what a stage takes of that."""
+"""Ray on this machine or on a cluster: joining it, its resources, and what a stage takes of them."""
 
 import logging
 import os
@@ -51,7 +51,7 @@ def ray_session(compute: Compute) -> Iterator[None]:
 
 
 def _address() -> str | None:
-    """What to join, None if that is for Ray to find out. Its own patience with machines that are gone is minutes.
+    """The address to join; None if Ray is to find it. Ray would wait minutes for a machine that is gone.
 
     Raises:
         UserError: nothing answers where RAY_ADDRESS says.
@@ -74,7 +74,7 @@ def _address() -> str | None:
 
 
 def describe_cluster() -> str:
-    """How many nodes, CPUs and GPUs there are."""
+    """The number of nodes, CPUs and GPUs, in words."""
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     resources = _resources()
     counts = {"node": len(nodes), "CPU": int(resources.get("CPU", 0)), "GPU": int(resources.get("GPU", 0))}
@@ -98,7 +98,7 @@ def device_of(compute: Compute) -> str:
 
 
 def on_this_node() -> NodeAffinitySchedulingStrategy:
-    """Where an actor goes that the driver cannot do without: it is lost only together with the driver."""
+    """The placement of an actor that the driver needs: on the driver's node, so that both are lost only together."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 

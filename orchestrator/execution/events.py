@@ -1,5 +1,7 @@
-"""What happens to the stages of an experiment, as values: the scheduler yields them; display, status and tracking take
-them."""
+"""The events of an experiment's stages, as values.
+
+The scheduler yields them; the display, the status and tracking consume them.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -8,8 +10,11 @@ from ifmmin.model.history import Epoch
 from ifmmin.orchestrator.planning.stage import Stage
 
 FailureKind = Literal["error", "gpu-memory", "lost", "storage"]
-"""`error`: the stage raised; `gpu-memory`: too little memory on the GPU; `lost`: its worker or node died more often
-than `compute.retries` allows; `storage`: its results cannot be written."""
+"""The kind of a failure.
+
+`error`: the stage raised; `gpu-memory`: too little memory on the GPU; `lost`: its worker or node died more often than
+`compute.retries` allows; `storage`: its results cannot be written.
+"""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class StageFailure:
 
 @dataclass(frozen=True)
 class ClusterChanged:
-    """What Ray has to compute with, in words: yielded at the beginning and whenever it changes."""
+    """The resources of the cluster, in words; yielded at the start and whenever they change."""
 
     description: str
 
@@ -90,7 +95,8 @@ Event = ClusterChanged | Started | EpochEnded | Retried | Finished | Failed | Sk
 class Consumer(Protocol):
     """Takes every event, on the driver, in order."""
 
-    def take(self, event: Event) -> None: ...
+    def take(self, event: Event) -> None:
+        """Handle an event."""
 
 
 @dataclass
@@ -102,6 +108,7 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
 
     def take(self, event: Event) -> None:
+        """Note the outcome of a stage."""
         if isinstance(event, Finished):
             self.done.append(event.stage.key)
         elif isinstance(event, Failed):

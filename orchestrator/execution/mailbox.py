@@ -1,4 +1,4 @@
-"""Where workers leave word for the driver. It runs in a process of its own, which must not load PyTorch for that."""
+"""The mailbox in which workers leave messages for the driver; it runs in a process that must not load PyTorch."""
 
 import pickle
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,11 @@ class Mailbox:
         self._messages: list[bytes] = []
 
     def put(self, message: bytes) -> None:
+        """Add a message."""
         self._messages.append(message)
 
     def collect(self) -> list[bytes]:
+        """Remove and return all messages."""
         messages, self._messages = self._messages, []
         return messages
 
@@ -33,5 +35,5 @@ def report(mailbox: Any, key: str, epoch: "Epoch | None") -> None:
 
 
 def collect(mailbox: Any) -> list["Message"]:
-    """Take all messages out."""
+    """Remove and return all messages."""
     return [pickle.loads(message) for message in ray.get(mailbox.collect.remote())]  # written by `report`

@@ -1,4 +1,4 @@
-"""How long stages take: learnt from earlier results and from the epochs of those running, used to say what is left."""
+"""How long stages take, measured from earlier results and from epochs of running stages, to estimate the time left."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from ifmmin.orchestrator.store import Store
 class Pace:
     """Mean seconds of an epoch of each kind of training, and of each kind of evaluation.
 
-    What was never seen here is asked of `earlier`: how fast the machine is now says more than how fast it was.
+    What was not measured yet is taken from `earlier`: the machine's speed now counts more than its speed then.
     """
 
     def __init__(self, earlier: "Pace | None" = None) -> None:
@@ -25,7 +25,7 @@ class Pace:
         self._units[stage.action, stage.definition] += epochs or stage.epochs or 1
 
     def expected(self, stage: Stage) -> float | None:
-        """Seconds a stage should take on one worker, or None where nothing like it was seen."""
+        """Seconds a stage should take on one worker, or None if no similar stage was measured."""
         units = self._units[stage.action, stage.definition]
         if not units:
             return self._earlier.expected(stage) if self._earlier else None
@@ -56,7 +56,7 @@ def earlier_pace(plan: Plan, store: Store) -> Pace:
 
 
 def in_words(seconds: float) -> str:
-    """A duration as people say it.
+    """A duration in words.
 
     >>> in_words(8), in_words(130), in_words(7300)
     ('8 s', '2 min 10 s', '2 h 1 min')

@@ -24,14 +24,14 @@ class Fail:
 
 @dataclass(frozen=True)
 class Stop:
-    """Going on would be in vain."""
+    """The run ends, because no result could be kept."""
 
 
 Decision = Retry | Fail | Stop
 
 
 def decide(failure: StageFailure, *, share: float, losses: int, retries: int) -> Decision:
-    """What follows from a failure.
+    """The decision after a failure.
 
     Args:
         share: of a GPU, with which the stage was computed; 0 on a CPU.

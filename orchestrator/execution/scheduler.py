@@ -1,4 +1,4 @@
-"""Carries out a schedule on Ray and yields what happens. It knows stages, keys and resources, no models or metrics."""
+"""Carries out a schedule on Ray and yields events. It knows stages, keys and resources, no models or metrics."""
 
 import time
 from collections.abc import Generator, Hashable, Iterator, Sequence
@@ -43,13 +43,13 @@ early runs are finished before late ones start."""
 
 
 def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute) -> Generator[Event, None, None]:
-    """Run what of a plan is not in the store yet, as much at once as the resources allow.
+    """Run the stages of a plan that the store lacks, as many at once as the resources allow.
 
     A stage that fails is recorded with its traceback, what depends on it is skipped, everything else goes on. Ray is
     left when the iterator ends or is closed.
 
     Raises:
-        StoreError: results cannot be written, so that going on would be in vain.
+        StoreError: results cannot be written, so the run ends.
         UserError: the Ray cluster cannot be joined.
     """
     stages = stages_to_run(plan, store.completed(plan.stages))
@@ -66,7 +66,7 @@ def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute) -> Gene
 
 
 class Scheduler:
-    """Submits ready stages to workers, and turns what becomes of them into events."""
+    """Submits ready stages to workers, and turns their outcomes into events."""
 
     def __init__(self, workers: Workers, store: Store) -> None:
         self.schedule = Schedule(workers.compute.retries, workers.share)
@@ -82,7 +82,7 @@ class Scheduler:
         return [Skipped(stage) for stage in self.schedule.add(stages)]
 
     def step(self, wake: Sequence[Any] = ()) -> Iterator[Event]:
-        """Submit what is ready, and wait a moment for what happens.
+        """Submit ready stages, and wait briefly for events.
 
         Args:
             wake: references of Ray that end the waiting, too.
@@ -128,13 +128,13 @@ class Scheduler:
         return min(short, ceil(alike / (LOOKAHEAD * self._places)))
 
     def _look_around(self) -> Iterator[Event]:
-        """See, now and then, what the cluster has by now."""
+        """Check the cluster's resources from time to time."""
         if time.monotonic() - self._looked < LOOK_EVERY_S:
             return
         self._looked = time.monotonic()
         self._places = slots(self._compute)
         possible = slots(self._compute.model_copy(update={"workers": None}))
-        # Where the cluster has room for more stages than are asked for, Ray must not hold more than those.
+        # Where the cluster has room for more stages than there are to run, Ray must not hold more than those.
         self._window = LOOKAHEAD * self._places if self._places == possible else self._places
         if (description := describe_cluster()) != self._description:
             self._description = description

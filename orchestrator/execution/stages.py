@@ -1,4 +1,4 @@
-"""One stage of a plan, computed here and now; without Ray, MLflow and pydantic, so that a bare machine can do it."""
+"""One stage of a plan, computed in this process; without Ray, MLflow and pydantic, so that a bare machine can do it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ def execute(
 
 
 def execute_together(tasks: Sequence[Task], corpus: Corpus, *, device: str = "cpu") -> list[StageResult | Exception]:
-    """Train stages that differ in fold and seed alone as one; what comes of each.
+    """Train stages that differ in fold and seed alone as one; the outcome of each.
 
     Where a GPU has too little memory for so many they are trained in two halves.
     """
@@ -133,7 +133,7 @@ def _predictions(
     """One row for each condition (or rate) and utterance; `probabilities` is float32 (conditions, utterances, classes).
 
     Args:
-        given: the conditions or rates, by what they are called.
+        columns: the conditions or rates, by the name of their column.
     """
     conditions, utterances, classes = probabilities.shape
     names = [corpus.names[index] for index in test.indices]

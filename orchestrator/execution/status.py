@@ -1,4 +1,4 @@
-"""How far an experiment is, for whoever sees its store: the driver keeps a small file up to date, `status` reads it."""
+"""The progress of an experiment: the driver keeps a small file in the store up to date, and `status` reads it."""
 
 import time
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from ifmmin.orchestrator.store import Store
 
 EVERY_S = 5.0
 LOST_AFTER_S = 60.0
-"""Without a sign for so long, the driver is taken to be gone."""
+"""After this long without an update the driver is presumed dead."""
 
 NEVER = "1970-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the store's results do not tell of an experiment.
+    """The part of an experiment's progress that its results do not show.
 
     Attributes:
         heard: when the driver wrote this, ISO 8601 in UTC.
@@ -40,6 +40,7 @@ class Status:
 
     @property
     def alive(self) -> bool:
+        """Whether the driver is running and has recently written its status."""
         return not self.ended and self.silent_s < LOST_AFTER_S
 
 
@@ -53,6 +54,7 @@ class StatusKeeper:
         self._last = -EVERY_S
 
     def take(self, event: Event) -> None:
+        """Write the status to the store, at most every few seconds."""
         if isinstance(event, Started):
             self._running[event.stage.key] = 0
         elif isinstance(event, EpochEnded):
@@ -73,7 +75,7 @@ class StatusKeeper:
 
     def _write(self, *, ended: bool) -> None:
         status = Status(datetime.now(UTC).isoformat(timespec="seconds"), ended, self._running, self._failed)
-        with suppress(UserError):  # the results tell by themselves when they cannot be kept
+        with suppress(UserError):  # a store that cannot be written is reported by the stages
             self._store.write_status(self._name, asdict(status))
 
 

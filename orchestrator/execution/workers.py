@@ -1,4 +1,4 @@
-"""What Ray's workers do: compute stages, report how they go, and write the results to the store.
+"""What Ray's workers do: compute stages, report their progress, and write results to the store.
 
 The driver imports this module, and no PyTorch with it: that is loaded in the workers alone.
 """
@@ -43,19 +43,22 @@ class StoredCheckpoints:
         self._last = time.monotonic()
 
     def load(self) -> Checkpoint | None:
+        """The stage's checkpoint in the store, or None."""
         return self._store.read_checkpoint(self._key)
 
     def due(self) -> bool:
+        """Whether enough time has passed since the last checkpoint."""
         return time.monotonic() - self._last >= self._every_s
 
     def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint to the store."""
         self._store.write_checkpoint(self._key, checkpoint)
         self._last = time.monotonic()
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all stages need."""
+    """The context that all stages need."""
 
     corpus: Corpus
     store: Store
@@ -102,7 +105,7 @@ def run_stages(stages: Sequence[Stage], references: Sequence[Any], device: str) 
 
 
 def failure_of(error: Exception) -> StageFailure:
-    """What is known of an exception that a stage raised."""
+    """The failure behind an exception that a stage raised."""
     from torch import OutOfMemoryError
 
     kind: FailureKind = "error"
@@ -157,7 +160,7 @@ def _fitting(device: str) -> int:
 
 @dataclass(frozen=True)
 class Workers:
-    """Where stages are submitted, with what all of them need."""
+    """Submits stages to Ray's workers, with the context that all of them need."""
 
     context: Any
     mailbox: Any

@@ -1,4 +1,4 @@
-"""What is to be computed: configuration, catalogue of the systems, plan and stages, as plain values and pure functions.
+"""Configuration, catalogue of the systems, plan and stages, as plain values and pure functions.
 
 Not here: anything that computes or reads results. Neither Ray nor MLflow nor PyTorch is imported.
 """

@@ -1,9 +1,9 @@
-"""Which systems there are, what can be set, and the versions of their code; without PyTorch where that is possible.
+"""The catalogue: systems, their hyperparameters and the versions of their code, without PyTorch where possible.
 
 `model/systems/catalogue.json` describes the systems as they were released, with a hash of their source. While the
 source is the same, that file is all that is read. Where it differs, somebody is changing a system: then the systems are
 imported, and the stages whose source has changed get its hash into their keys, so that results of other code are never
-taken for theirs. `python -m tests.catalogue` writes the file.
+mistaken for theirs. `python -m tests.catalogue` writes the file.
 """
 
 import json
@@ -67,7 +67,7 @@ class ProtocolDescription:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All that can be planned.
+    """Everything that can be planned.
 
     Attributes:
         reference: the system that the others are compared with.
@@ -108,7 +108,7 @@ def systems() -> Mapping[str, SystemDescription]:
 
 
 def modules_of(definition: "StageDefinition") -> set[str]:
-    """The modules that a stage's numbers come from; those that they import are not among them."""
+    """The modules that a stage's results come from, without those they import."""
     parts = definition.network, definition.objective, definition.hyperparameters, definition.optimizer
     return {*TRAINING, *(part.__module__ for part in (*parts, definition.schedule))}
 
@@ -119,7 +119,7 @@ def to_json(described: Catalogue) -> dict[str, Any]:
 
 
 def read(content: Mapping[str, Any]) -> Catalogue:
-    """The catalogue from what `to_json` made of it."""
+    """The catalogue from the output of `to_json`."""
 
     def stage(kept: Mapping[str, Any]) -> StageDescription:
         hyperparameters = tuple(

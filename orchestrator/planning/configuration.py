@@ -1,4 +1,4 @@
-"""What one experiment asks for: read from YAML, overridden from the command line, validated, and then never changed."""
+"""The configuration of an experiment: read from YAML, overridden from the command line, validated, then immutable."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ STORAGE = "ifmmin-store"
 
 
 class ConfigurationError(UserError):
-    """A configuration, or what the command line adds to it, cannot be used as it is."""
+    """A configuration, or an option that changes it, is not valid."""
 
 
 def parse_numbers(value: object) -> object:
@@ -75,14 +75,16 @@ class _Frozen(BaseModel):
 
 
 GPU_SHARES = {"train": 0.25, "evaluate": 0.1}
-"""The fraction of a GPU that a stage takes by its action; what it does not take, another stage may."""
+"""The default fraction of a GPU that a stage takes, by its action."""
 
 
 class Compute(_Frozen):
     """Where and how stages are computed."""
 
-    workers: int | None = Field(None, ge=1, le=1024, description="stages at once; by default one for each CPU core")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes GPUs where there are any")
+    workers: int | None = Field(
+        None, ge=1, le=1024, description="number of stages that run at once; by default one for each CPU core"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto uses GPUs if there are any")
     gpu_shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict,
         description="fraction of a GPU by stage (pretrain, train, ...) or action: train (0.25), evaluate (0.1)",
@@ -90,8 +92,10 @@ class Compute(_Frozen):
     runs_per_task: int | None = Field(
         None, ge=1, le=1024, description="runs trained as one; by default 1 on a CPU, on a GPU as many as fit"
     )
-    retries: int = Field(10, ge=0, description="times that a stage is tried again after its worker or node was lost")
-    checkpoint_s: float = Field(30, ge=0, le=60, description="seconds between two checkpoints of a stage, at least")
+    retries: int = Field(10, ge=0, description="how often a stage is retried after its worker or node was lost")
+    checkpoint_s: float = Field(
+        30, ge=0, le=60, description="least number of seconds between two checkpoints of a stage"
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 computes under autocast")
 
     def gpu_share(self, stage: str, action: str) -> float:
@@ -122,33 +126,33 @@ Choices = Annotated[tuple[int | float | bool | str, ...], Field(min_length=2)]
 class Search(_Frozen):
     """How hyperparameters are searched: which, how often, and when a poor trial is stopped."""
 
-    trials: int = Field(20, ge=1, le=10_000, description="choices of hyperparameters")
+    trials: int = Field(20, ge=1, le=10_000, description="number of trials")
     space: dict[str, Range | Choices] = Field(
         default_factory=dict,
         description="hyperparameters to search, each with its range or a list of values; by default the system's space",
     )
     scheduler: Literal["asha", "none"] = Field("asha", description="asha stops poor trials after few folds")
     grace_folds: int = Field(2, ge=1, description="folds that every trial visits")
-    reduction: float = Field(3, gt=1, description="of this many trials at a fold where asha looks, one goes on")
+    reduction: float = Field(3, gt=1, description="at each fold where asha decides, one in this many trials goes on")
 
 
 class Configuration(_Frozen):
-    """Everything one experiment asks for: systems x folds x seeds on a corpus."""
+    """The configuration of an experiment: systems x folds x seeds on a corpus."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the experiment is called")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the experiment")
     corpus: str = Field("digits", description="name of a shipped or imported corpus")
     systems: Annotated[tuple[str, ...], AfterValidator(_without_repeats)] = Field(description="rows of the table")
     folds: Annotated[Folds, BeforeValidator(_parse_folds), AfterValidator(_without_repeats)] = Field(
         "all", description="all, or numbers such as 1-3,5"
     )
     seeds: Annotated[Seeds, BeforeValidator(parse_numbers), AfterValidator(_without_repeats)] = Field(
-        (0,), description="one run of every fold for each"
+        (0,), description="seeds; each adds one run of every fold"
     )
     hyperparameters: dict[str, Annotated[int | float | bool | str, BeforeValidator(parse_value)]] = Field(
         default_factory=dict,
         description="those that differ from a system's defaults: lambda2, train.epochs, if-mmin.train.epochs",
     )
-    search: Search | None = Field(None, description="what `ifmmin search` looks for")
+    search: Search | None = Field(None, description="what `ifmmin search` searches")
     best_of: str | None = Field(None, description="the search that chose the hyperparameters; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
     storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
@@ -160,14 +164,14 @@ class Configuration(_Frozen):
 
 
 def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, Any]) -> Configuration:
-    """The configuration of this shipped name or file, with values put over it.
+    """The configuration of a shipped name or a file, with overrides.
 
     Args:
-        source: `demo`, `paper`, the path of a YAML file, or what such a file holds.
+        source: `demo`, `paper`, the path of a YAML file, or the content of such a file.
         overrides: top-level keys; `hyperparameters` and `compute` are merged key by key, the others replaced.
 
     Raises:
-        ConfigurationError: the file is missing or not YAML, or a key or value is not understood.
+        ConfigurationError: the file is missing or not YAML, or a key or value is not valid.
     """
     if isinstance(source, Mapping):
         values, source = {"name": "experiment", **source}, "configuration"
@@ -223,12 +227,12 @@ def _read(source: str) -> dict[str, Any]:
 
 
 def _with_todays_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`hyperparameters` where an older file has `parameters`."""
+    """Rename the key `parameters` of older files to `hyperparameters`."""
     return {"hyperparameters" if key == "parameters" else key: value for key, value in values.items()}
 
 
 def _sentence(source: str, error: ValidationError) -> str:
-    """One of pydantic's findings, for people: an unknown key first, which may be why another is missing."""
+    """One of pydantic's errors in a sentence: an unknown key first, which may be why another is missing."""
     finding = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     location = [part for part in finding["loc"] if isinstance(part, str) and part not in _UNION_BRANCHES]
     key = ".".join(location)

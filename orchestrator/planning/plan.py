@@ -23,7 +23,7 @@ Hyperparameters: TypeAlias = Mapping[str, HyperparameterValue]
 
 
 class PlanError(UserError):
-    """A configuration asks for what the corpus or the systems do not have."""
+    """A configuration names something that the corpus or the systems lack."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Plan:
 
     @property
     def systems(self) -> tuple[str, ...]:
+        """Names of the systems, in table order."""
         return tuple(self.hyperparameters)
 
     @cached_property
@@ -63,10 +64,11 @@ class Plan:
         return {key: run.system for run in reversed(self.runs) for key in run.stages.values()}
 
     def runs_of(self, system: str) -> list[Run]:
+        """The runs of a system."""
         return [run for run in self.runs if run.system == system]
 
     def describe(self, key: str) -> str:
-        """A stage as people call it."""
+        """A stage in words."""
         stage = self.stages[key]
         return f"{self.system_of[key]}, fold {stage.fold}, seed {stage.seed}, {stage.name}"
 
@@ -75,7 +77,7 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
     """The plan of an experiment on a corpus.
 
     Raises:
-        PlanError: a system, fold or hyperparameter is unknown, or a value is not possible.
+        PlanError: a system, fold or hyperparameter is unknown, or a value is not valid.
     """
     chosen = [_find_system(name) for name in configuration.systems]
     folds = sorted(corpus.folds) if configuration.folds == "all" else list(configuration.folds)
@@ -109,10 +111,10 @@ def resolve_hyperparameters(
     """Each system's hyperparameters for each of its trained stages.
 
     A name applies wherever it fits: `epochs` to every stage that has it, `train.epochs` to that stage of every system,
-    `if-mmin.train.epochs` to one. Of several that fit, the most particular one counts.
+    `if-mmin.train.epochs` to one. Of several that fit, the most specific one wins.
 
     Raises:
-        PlanError: a name fits nowhere, or its value is not possible.
+        PlanError: a name fits nowhere, or its value is not valid.
     """
     used: set[str] = set()
     resolved: dict[str, dict[str, Hyperparameters]] = {}

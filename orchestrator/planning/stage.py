@@ -15,7 +15,7 @@ from ifmmin.model.hyperparameters import HyperparameterValue
 
 KEY_FORMAT = 1
 _FIRST_WORDS = {"definition": "recipe", "hyperparameters": "parameters"}
-"""What the first stores called them. Keys still do, so that those stores stay readable."""
+"""The names in the first stores. Keys still use them, so that those stores stay readable."""
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -25,8 +25,8 @@ class Stage:
     """One step of a run, and everything its result depends on.
 
     Attributes:
-        key: hash of all the other attributes but `name`; the same wherever the same result is asked for.
-        name: what the stage is called within its run: pretrain, train, evaluate.
+        key: hash of all the other attributes but `name`; the same wherever the same result is needed.
+        name: the name of the stage within its run: pretrain, train, evaluate.
         action: whether the network of the definition is trained or evaluated.
         definition: which network and losses, see `model.systems.DEFINITIONS`.
         version: of the code that the result comes from, see `planning.catalogue`.
@@ -62,7 +62,7 @@ class Stage:
 
     @classmethod
     def recorded(cls, content: Mapping[str, Any]) -> "Stage":
-        """A stage as a store keeps it, in the words of today or of the first stores."""
+        """A stage as a store keeps it, with today's names or those of the first stores."""
         read = dict(content)
         for word, first in _FIRST_WORDS.items():
             if first in read:
@@ -73,7 +73,7 @@ class Stage:
 
     @property
     def kind(self) -> Hashable:
-        """The same for stages that differ in fold and seed alone."""
+        """A value that is equal for stages that differ in fold and seed only."""
         differing = {"key", "name", "fold", "seed", "upstream", "hyperparameters"}
         others = tuple(value for name, value in vars(self).items() if name not in differing)
         return others, tuple(self.hyperparameters.items())
@@ -91,7 +91,7 @@ class StageResult:
     Attributes:
         weights: of the network by name; empty for an evaluation.
         tables: `history` (a row for each epoch) or `predictions` (a row for each test utterance and condition).
-        seconds: how long it took, an earlier attempt that was resumed included; its share, if it was not alone.
+        seconds: computing time with that of a resumed attempt; its share if several stages trained as one.
     """
 
     weights: Mapping[str, NDArray[np.float32]]

@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file that needs no other, made from the template beside it."""
+"""The page of a report: one self-contained HTML file, made from the template beside it."""
 
 import base64
 import platform

@@ -88,7 +88,7 @@ def how_made(summary: pd.DataFrame) -> str:
 
 
 def notes(summary: pd.DataFrame, comparison: Comparison | None) -> list[str]:
-    """What a reader of the table must know, in sentences without their full stops."""
+    """What a reader of the table must know, in sentences without full stops."""
     lines = [how_made(summary)]
     if comparison:
         lines.append(f"{MARK} differs from {comparison.reference}, p < {SIGNIFICANT}: {comparison.method}")
@@ -97,7 +97,7 @@ def notes(summary: pd.DataFrame, comparison: Comparison | None) -> list[str]:
 
 
 def heading(condition: str) -> str:
-    """A column's heading where room is short."""
+    """A column's short heading."""
     return "avg" if condition == AVERAGE else condition
 
 

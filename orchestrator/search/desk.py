@@ -1,4 +1,4 @@
-"""Where the trials of a search ask for scores, and the driver answers: an actor that computes nothing."""
+"""The actor through which the trials of a search ask for scores and the driver answers; it computes nothing."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -39,14 +39,16 @@ class Desk:
         return await answer
 
     async def questions(self) -> list[Question]:
-        """What was asked since the last call, once there is something."""
+        """The questions since the last call; waits until there is one."""
         waiting = [await self._questions.get()]
         while not self._questions.empty():
             waiting.append(self._questions.get_nowait())
         return waiting
 
     async def answer(self, number: int, scores: Sequence[float]) -> None:
+        """Send a question's trial its scores."""
         self._answers[number].set_result(scores)
 
     async def refuse(self, number: int, reason: str) -> None:
+        """Raise an error with this reason in a question's trial."""
         self._answers[number].set_exception(SearchError(reason))

@@ -1,4 +1,4 @@
-"""Runs a search: Tune chooses the trials, and the scheduler of `execution` computes the stages that they ask for."""
+"""Runs a search: Tune chooses the trials, and the scheduler of `execution` computes the stages they need."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ def run_search(
     """Run the trials of a search that are missing. Ray is left when the iterator ends or is closed.
 
     Args:
-        record: what earlier calls have done.
+        record: the trials of earlier calls.
 
     Raises:
-        StoreError: results cannot be written, so that going on would be in vain.
+        StoreError: results cannot be written, so the search ends.
         UserError: the Ray cluster cannot be joined.
     """
     configuration, corpus = experiment.configuration, experiment.corpus
@@ -84,7 +84,7 @@ class _Tuning(Thread):
             self._error = error
 
     def changes(self) -> Iterator[TrialChanged]:
-        """What has happened to trials since the last call.
+        """The changes of trials since the last call.
 
         Raises:
             Exception: whatever ended Tune.

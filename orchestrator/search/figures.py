@@ -1,4 +1,4 @@
-"""What is said about a search: its table, its figures, and the configuration that came out best."""
+"""The output of a search: its table, its figures, and the best configuration."""
 
 import io
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def trials_table(record: SearchRecord) -> pd.DataFrame:
 
 
 def response(record: SearchRecord, trials: Sequence[Trial]) -> Drawing:
-    """What came out over each searched hyperparameter, and over the first two together."""
+    """The scores over each searched hyperparameter, and over the first two together."""
     space = search_of(record.configuration).space
     names = list(space)
     figure, axes = panels(1, len(names) + (len(names) > 1), width=4.4, height=3.6)
@@ -145,7 +145,7 @@ def parallel_coordinates(record: SearchRecord, trials: Sequence[Trial]) -> Drawi
 
 
 def format_value(value: HyperparameterValue) -> str:
-    """A hyperparameter's value for people.
+    """A hyperparameter's value for figures and messages.
 
     >>> format_value(0.123456), format_value("mean"), format_value(True)
     ('0.1235', 'mean', 'true')

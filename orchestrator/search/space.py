@@ -34,7 +34,7 @@ def search_of(configuration: Configuration) -> Search:
     default = systems()[system].search_space if system in systems() else {}
     if not default:
         raise SearchError(
-            f"{system} has no search space of its own; name hyperparameters and their ranges under 'search: space:'."
+            f"{system} has no default search space; name hyperparameters and their ranges under 'search: space:'."
         )
     return search.model_copy(update={"space": {name: _domain(values) for name, values in default.items()}})
 

@@ -1,4 +1,4 @@
-"""The trials of a search: what was tried, how far it came, and what that cost. Plain values, no Ray, no Tune."""
+"""The trials of a search: their hyperparameters, progress and costs. Plain values, no Ray, no Tune."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +16,7 @@ State = Literal["running", "completed", "stopped", "failed"]
 
 
 class SearchError(UserError):
-    """A search cannot be made as it was asked for, or there is none of that name."""
+    """A search is not possible as configured, or no search has that name."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Trial:
     Attributes:
         hyperparameters: those that are searched.
         means: after each visited fold the mean validation UA of all runs so far, from 0 to 1.
-        state: `stopped` was ended early because it was poor.
+        state: `stopped` was ended early because of poor scores.
         reason: of a failure.
     """
 
@@ -45,6 +45,7 @@ class SearchRecord:
     trials: tuple[Trial, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """The record as values that JSON can hold."""
         return {
             "configuration": self.configuration.model_dump(mode="json", exclude={"storage"}),
             "fingerprint": self.fingerprint,
@@ -53,6 +54,7 @@ class SearchRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], storage: str) -> "SearchRecord":
+        """The record from the output of `to_json`."""
         configuration = Configuration.model_validate({**content["configuration"], "storage": storage})
         return cls(configuration, content["fingerprint"], tuple(_read_trial(trial) for trial in content["trials"]))
 
@@ -80,13 +82,14 @@ class TrialPlans:
         self._plans: dict[tuple[tuple[str, HyperparameterValue], ...], Plan] = {}
 
     def of(self, hyperparameters: Hyperparameters) -> Plan:
+        """The plan of a trial with these hyperparameters."""
         key = tuple(sorted(hyperparameters.items()))
         if key not in self._plans:
             self._plans[key] = make_plan(with_hyperparameters(self._configuration, hyperparameters), self._corpus)
         return self._plans[key]
 
     def visited(self, trial: Trial, first: int = 0) -> Iterator[Stage]:
-        """Every stage of every fold that a trial visited after the first so many."""
+        """Every stage of every fold that a trial visited, except the first `first` folds."""
         plan = self.of(trial.hyperparameters)
         for fold in fold_order(plan)[first : len(trial.means)]:
             for run in runs_of_fold(plan, fold):
@@ -95,11 +98,11 @@ class TrialPlans:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a search computed, and what it did not have to.
+    """The stages that a search computed, and those it saved.
 
     Attributes:
-        run: different stages that trials asked for, by name (`pretrain`, `train`).
-        shared: how often a trial asked for a stage that another had asked for.
+        run: different stages that trials needed, by name (`pretrain`, `train`).
+        shared: how often a trial needed a stage that another had needed before.
         stopped: stages of the folds that stopped trials did not visit.
     """
 
@@ -114,7 +117,7 @@ class Costs:
 
 
 class CostCounter:
-    """Counts the costs of trials while they go on; only what is new of a trial is looked at."""
+    """Counts the costs of trials as they proceed; each call looks only at what is new of a trial."""
 
     def __init__(self, plans: TrialPlans) -> None:
         self._plans = plans
@@ -124,6 +127,7 @@ class CostCounter:
         self._stopped: dict[int, int] = {}
 
     def add(self, number: int, trial: Trial) -> None:
+        """Count what is new of a trial."""
         for stage in self._plans.visited(trial, self._visited.get(number, 0)):
             self._requested += 1
             self._keys.setdefault(stage.name, set()).add(stage.key)
@@ -136,6 +140,7 @@ class CostCounter:
 
     @property
     def costs(self) -> Costs:
+        """The costs so far."""
         counts = {name: len(keys) for name, keys in self._keys.items()}
         return Costs(counts, self._requested - sum(counts.values()), sum(self._stopped.values()))
 

@@ -1,7 +1,7 @@
 """The adapter to Ray Tune and Optuna; the only module that knows them.
 
 A trial is a function that asks an objective for one fold after the other and reports the running mean. It holds no CPU:
-what it asks for runs elsewhere.
+the stages it needs run elsewhere.
 """
 
 import logging
@@ -131,7 +131,7 @@ class _FoldAwareOptuna(OptunaSearch):
 
 
 class _Follower(tune.Callback):
-    """Turns what Tune says of its trials into ours."""
+    """Turns Tune's events into changes of trials."""
 
     def __init__(self, folds: int, known: Sequence[Trial], on_change: OnChange) -> None:
         self._folds, self._known, self._on_change = folds, list(known), on_change
@@ -159,7 +159,7 @@ class _Follower(tune.Callback):
         self._change(trial, state="failed")
 
     def add_reasons(self) -> None:
-        """Why trials failed, which Tune knows only after it has said that they did."""
+        """The reasons of failed trials, which Tune knows only after it reports the failure."""
         for trial in self._failed:
             error = trial.get_error()
             cause = getattr(error, "cause", None) or error

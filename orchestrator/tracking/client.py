@@ -38,7 +38,7 @@ _DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow's own patience with a server that does not answer is many minutes.
+    # By default MLflow waits many minutes for a server that does not answer.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
@@ -49,7 +49,7 @@ class TrackingError(UserError):
 
 
 def prepare_environment() -> None:
-    """Set what MLflow reads from the environment when it is imported, where a user has not set it."""
+    """Set the environment variables that MLflow reads when it is imported, unless the user has set them."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
 
@@ -64,7 +64,7 @@ def tracking_uri() -> str:
 
 @contextmanager
 def connection(store: Store | None = None) -> "Iterator[MlflowClient]":
-    """A client whose errors are one sentence for people.
+    """A client whose errors are one sentence.
 
     Args:
         store: which holds what is to be written, so that a failure can say that nothing is lost.
@@ -92,7 +92,7 @@ def shown_uri() -> str:
 
 
 def context_tags() -> dict[str, str]:
-    """Who runs what, as MLflow itself notes it: user, source and commit."""
+    """User, source and commit, in MLflow's tags."""
     from mlflow.tracking.context.registry import resolve_tags
 
     return dict(resolve_tags())
@@ -147,7 +147,7 @@ def _connect() -> "MlflowClient":
     from mlflow.store.db import utils
     from mlflow.tracking import MlflowClient
 
-    utils.MAX_RETRY_COUNT = 3  # MLflow's own patience with a database that does not answer is many minutes, too
+    utils.MAX_RETRY_COUNT = 3  # by default MLflow waits many minutes for a database too
     return MlflowClient()
 
 

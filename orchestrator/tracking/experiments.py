@@ -50,7 +50,7 @@ EVALUATION = "ifmmin.evaluation"
 
 @dataclass
 class _Parent:
-    """What MLflow has of a system: its parent run, the status of that, and the evaluations that have a child run."""
+    """The state of a system in MLflow: its parent run, that run's status, and the evaluations with a child run."""
 
     run_id: str
     status: str
@@ -72,7 +72,7 @@ class Tracker:
     def take(self, event: Event) -> None:
         """Record the runs whose evaluation has finished.
 
-        Where MLflow cannot be written computing goes on; `finish` writes what is missing, or raises.
+        If MLflow cannot be written, computing goes on; `finish` writes what is missing, or raises.
         """
         if not isinstance(event, Finished) or event.stage.action != "evaluate":
             return
@@ -199,7 +199,7 @@ class Tracker:
             log_model(client, run_id, trained_runs(experiment, results.runs))
 
     def _log_report(self, client: "MlflowClient", report: "Report") -> None:
-        """The report of all systems, in one run for the experiment, over what it said before."""
+        """The report of all systems, in one run for the experiment, replacing the previous report."""
         if self._report_identity(client) == report.analysis.identity:
             return
         experiment = self._experiment_id(client)

@@ -109,10 +109,10 @@ class ServedModel:
         Args:
             inputs: columns utterance, and a, v, t: time steps, each a list of features. A modality that is None, NaN or
                 has no column is missing.
-            params: `every_condition`, and `fold` and `seed` of the runs to ask, by default all.
+            params: `every_condition`, and `fold` and `seed` of the runs to use, by default all.
 
         Raises:
-            MlflowException: of what cannot be predicted, why, in one sentence.
+            MlflowException: the inputs cannot be predicted; one sentence says why.
         """
         from mlflow.exceptions import MlflowException
 
@@ -158,7 +158,7 @@ def _signature(run: TrainedRun) -> "ModelSignature":
 
 
 def _example(run: TrainedRun) -> pd.DataFrame:
-    """A request that shows what one looks like."""
+    """An example of a request."""
     steps = {str(m): [[[0.0] * run.dimensions[m]]] for m in MODALITIES}
     return pd.DataFrame({"utterance": ["silence"], **steps})
 

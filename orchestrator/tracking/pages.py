@@ -40,6 +40,11 @@ def page_of(experiment: str | None) -> str:
 
 
 def check_free(port: int) -> None:
+    """Check that a port of this machine can be used.
+
+    Raises:
+        PagesError: it cannot.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

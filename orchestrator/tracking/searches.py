@@ -63,7 +63,7 @@ class SearchTracker:
             self._record_trial(client, number, trial)
 
     def finish(self, record: SearchRecord, files: Mapping[str, bytes]) -> None:
-        """Write what is missing of all trials, and what came out of them.
+        """Write what is missing of all trials, and their results.
 
         Raises:
             TrackingError: MLflow cannot be reached or written.

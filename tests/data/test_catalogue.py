@@ -25,7 +25,7 @@ def test_corpora_are_found_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("digits", "'digits' exists already"), ("../outside", "not a valid name for a corpus")]
+    ("name", "message"), [("digits", "'digits' already exists"), ("../outside", "not a valid name for a corpus")]
 )
 def test_a_new_corpus_needs_a_valid_name_that_is_not_taken(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(CorpusError, match=message):

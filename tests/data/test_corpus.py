@@ -224,5 +224,5 @@ def test_a_corpus_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
             write_corpus(make_corpus(), tmp_path / "corpora" / "small")
     assert not (tmp_path / "corpora" / "small").exists()
     write_corpus(make_corpus(), tmp_path / "corpora" / "small")
-    with pytest.raises(CorpusError, match="exists already"):
+    with pytest.raises(CorpusError, match="already exists"):
         write_corpus(make_corpus(), tmp_path / "corpora" / "small")

@@ -289,7 +289,7 @@ NAMES = {
         System("x", "", {"train": PLAIN}, search_space={"lamda": (0, 1, False)}),
         "search_space names 'lamda'",
     ),
-    "the name of a shipped system": (System("mmin", "", {"train": PLAIN}), "There is a system 'mmin' already"),
+    "the name of a shipped system": (System("mmin", "", {"train": PLAIN}), "A system 'mmin' already exists"),
     "the definition of another system": (
         System("x", "", {"train": replace(PLAIN, name="mctn")}),
         "stage definition .*'mctn'",

@@ -98,7 +98,7 @@ def test_a_difference_that_is_the_same_in_every_run_has_neither_interval_nor_p_a
     assert comparison.frame["difference"].tolist() == pytest.approx([-0.09, -0.045])
     assert comparison.frame[["low", "high", "p", "p_holm"]].isna().all(axis=None)
     assert comparison.cautions == (
-        "a difference that is the same in every run has neither interval nor p, for it has no variance",
+        "a difference that is the same in every run has no variance, and so neither interval nor p",
     )
 
 

@@ -33,8 +33,8 @@ def scores_by_condition(scores: pd.DataFrame, share: float) -> Drawing:
     for panel in drawing.figure.axes:
         panel.set_ylim(0, 100)
     caption = (
-        f"Test accuracy by condition: the letters are the modalities at hand (a: acoustic, v: visual, t: textual), the "
-        f"average is over the six conditions before it. Means over {count_runs(scores)}. {_INTERVALS}"
+        f"Test accuracy by condition: the letters are the available modalities (a: acoustic, v: visual, t: textual), "
+        f"the average is over the six conditions before it. Means over {count_runs(scores)}. {_INTERVALS}"
     )
     return Drawing(drawing.name, drawing.figure, caption)
 
@@ -54,14 +54,14 @@ def cost_of_missing_modalities(scores: pd.DataFrame, share: float) -> Drawing:
         panel.axhline(0, color="black", linewidth=0.8)
     caption = (
         f"What a missing modality costs: accuracy with all three modalities minus that in each condition, in points, "
-        f"within every run; below zero the system does better without. Means over {count_runs(scores)}. {_INTERVALS}"
+        f"within every run; below zero the system does better without the modality. Means over "
+        f"{count_runs(scores)}. {_INTERVALS}"
     )
     return Drawing(drawing.name, drawing.figure, caption)
 
 
 def robustness_curves(curves: pd.DataFrame, share: float) -> Drawing:
-    """Accuracy over the rate of what is missing, a row for each metric, a column for each protocol, a line with a band
-    for each system.
+    """Accuracy over the missing rate: a row for each metric, a column for each protocol, a line for each system.
 
     Args:
         curves: of `analysis.robustness.load_curves`.
@@ -82,8 +82,8 @@ def robustness_curves(curves: pd.DataFrame, share: float) -> Drawing:
     meanings = "; ".join(f"{name}: {summary}" for name, summary in summaries.items())
     caption = (
         f"Test accuracy over the rate of what is missing ({meanings}). Lines are means over the runs, bands 95% "
-        "confidence intervals by the corrected resampled t-test; a single run has none. At rate 0 all is at hand, as "
-        f"in {FULL_CONDITION}."
+        "confidence intervals by the corrected resampled t-test; a single run has none. At rate 0 nothing is missing, "
+        f"as in {FULL_CONDITION}."
     )
     return Drawing("robustness_curves", figure, caption)
 

@@ -16,8 +16,7 @@ from ifmmin.orchestrator.reporting.tables import count_runs
 
 
 def confusion_matrices(predictions: pd.DataFrame, classes: Sequence[str]) -> Drawing:
-    """The classes predicted for the utterances of each class, in percent, one matrix for each condition, all runs
-    pooled.
+    """Confusion matrices in percent of the true class, one for each condition, all runs pooled.
 
     Args:
         predictions: of one system, see `analysis.results.load_predictions`.
@@ -35,8 +34,8 @@ def confusion_matrices(predictions: pd.DataFrame, classes: Sequence[str]) -> Dra
         panel.set_axis_off()
     figure.supylabel("true class")
     caption = (
-        f"{predictions['system'].iloc[0]}: what the utterances of each class (rows) were taken for (columns), in % of "
-        f"the class, in each condition; nothing stands for less than half a percent; all test utterances of "
+        f"{predictions['system'].iloc[0]}: predicted classes (columns) of the utterances of each class (rows), in % of "
+        f"the class, in each condition; shares below half a percent are left blank; all test utterances of "
         f"{count_runs(predictions)}."
     )
     return Drawing("confusion_matrices", figure, caption)
@@ -65,9 +64,10 @@ def reliability_diagrams(bins: pd.DataFrame) -> Drawing:
     figure.supxlabel("confidence")
     figure.supylabel("accuracy")
     caption = (
-        f"{bins['system'].iloc[0]}: how often it is right (accuracy) among the test utterances about which it is as "
-        f"sure (confidence: the probability of the class it predicts), in {BINS} bins of equal width, all runs pooled; "
-        "larger points have more utterances. Below the diagonal it is too sure. ECE is the expected calibration error."
+        f"{bins['system'].iloc[0]}: accuracy of the test utterances over the confidence of their predictions (the "
+        f"probability of the predicted class), in {BINS} bins of equal width, all runs pooled; "
+        "larger points have more utterances. Below the diagonal the system is overconfident. ECE is the expected "
+        "calibration error."
     )
     return Drawing("reliability_diagrams", figure, caption)
 
