@@ -5,7 +5,7 @@ DEMO ?=
 # Many tests wait for processes that start: two at once take little more than half the time, on two cores too.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast check all-tests fast-tests clean
+.PHONY: demo test test-fast check all-tests fast-tests docs clean
 
 demo: .venv/installed
 	$(BIN)/ifmmin run demo $(DEMO)
@@ -19,6 +19,7 @@ test-fast: .venv/installed
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
@@ -27,6 +28,10 @@ all-tests: .venv/installed
 
 fast-tests: .venv/installed
 	$(PYTEST) -m "not slow"
+
+docs: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
