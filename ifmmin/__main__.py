@@ -7,7 +7,7 @@ from ifmmin.data.errors import UserError
 
 
 def main() -> None:
-    """Run the command line; errors meant for people become one sentence and exit status 2."""
+    """Run the command line; a `UserError` becomes one sentence and exit status 2."""
     # The driver reports lost workers and nodes in a line; Ray would add pages of its own logs.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?i)raylet|run_stages|node id")
     from ifmmin.orchestrator.commands import app

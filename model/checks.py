@@ -59,7 +59,7 @@ def _check_definition(definition: StageDefinition) -> None:
 
 
 def check_objective(objective: Objective) -> None:
-    """Check that no module of an objective draws by itself, and that everything it could learn is in its network.
+    """Check that no module of an objective draws from global state, and that its network holds everything it trains.
 
     Raises:
         UserError: one draws, or a parameter is outside the network.
@@ -76,7 +76,7 @@ def check_objective(objective: Objective) -> None:
 
 
 def check_network(network: Network) -> None:
-    """Check that no module of a network draws by itself, and that validation knows its conditions.
+    """Check that no module of a network draws from global state, and that validation knows its conditions.
 
     Raises:
         UserError: one draws, or `selection` is not valid.

@@ -204,7 +204,7 @@ class System:
     Attributes:
         stages: its trained stages by name, in order; the last one's network is evaluated.
         search_space: the hyperparameters to search unless a configuration says otherwise.
-        featured_loss: the term whose course a report shows by itself.
+        featured_loss: the term that a report shows in a figure of its own.
         embedding: the features that a report shows in the plane.
     """
 

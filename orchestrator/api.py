@@ -160,7 +160,7 @@ def configure(
     hyperparameters: Mapping[str, HyperparameterValue] | None,
     workers: int | None,
 ) -> Configuration:
-    """The configuration with the arguments of a public function put over it; None leaves a key as it is."""
+    """The configuration overridden by the arguments of a public function; None leaves a key unchanged."""
     overrides = {key: value for key, value in changes.items() if value is not None}
     if isinstance(overrides.get("systems"), str):
         overrides["systems"] = [word.strip() for word in overrides["systems"].split(",")]

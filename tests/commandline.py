@@ -1,4 +1,4 @@
-"""The command line in a process of its own, as people type it."""
+"""The command line in a process of its own, as users type it."""
 
 import os
 import subprocess

@@ -151,7 +151,7 @@ def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Over the last dimension, of what is known."""
+    """The mean over the last dimension, without NaN."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         mean: NDArray[np.float64] = np.where(known, values, 0).sum(-1) / known.sum(-1)

@@ -196,7 +196,7 @@ class Display:
                 f"validation UA {100 * epoch.validation_ua:.1f}%" if epoch else "",
             )
         finished = self._done + self._failed + self._skipped
-        bar = Table.grid()  # a bar by itself does not end its line
+        bar = Table.grid()  # a bar alone does not end its line
         bar.add_row(ProgressBar(total=max(1, self._total), completed=finished, width=60))
         return Group(Text(self._summary()), bar, rows)
 

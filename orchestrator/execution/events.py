@@ -93,7 +93,7 @@ Event = ClusterChanged | Started | EpochEnded | Retried | Finished | Failed | Sk
 
 
 class Consumer(Protocol):
-    """Takes every event, on the driver, in order."""
+    """A consumer of events, called on the driver in order."""
 
     def take(self, event: Event) -> None:
         """Handle an event."""
@@ -101,7 +101,7 @@ class Consumer(Protocol):
 
 @dataclass
 class Outcome:
-    """A consumer that keeps what became of the stages, by key."""
+    """A consumer that records the outcome of each stage, by key."""
 
     done: list[str] = field(default_factory=list)
     failed: dict[str, StageFailure] = field(default_factory=dict)

@@ -81,7 +81,7 @@ class Schedule:
         """Add stages that are not in the store; those known already are left as they are.
 
         Args:
-            stages: each after those it depends on. What a stage needs and nobody added is in the store.
+            stages: each after those it depends on. Upstream stages that were never added are in the store.
 
         Returns:
             Those that are skipped because something that they depend on has failed before.

@@ -106,7 +106,7 @@ class Scheduler:
         yield Tick()
 
     def cancel(self) -> None:
-        """Stop what is still running; a session of Ray that outlives the scheduler would go on with it."""
+        """Stop what is still running; a session of Ray that outlives the scheduler would continue it."""
         with suppress(RayError):  # the session may have ended
             for reference in self._running:
                 ray.cancel(reference, force=True)

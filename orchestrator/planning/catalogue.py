@@ -1,7 +1,7 @@
 """The catalogue: systems, their hyperparameters and the versions of their code, without PyTorch where possible.
 
-`model/systems/catalogue.json` describes the systems as they were released, with a hash of their source. While the
-source is the same, that file is all that is read. Where it differs, somebody is changing a system: then the systems are
+`model/systems/catalogue.json` describes the systems as they were released, with a hash of their source. As long as
+the source is unchanged, only that file is read. Otherwise somebody is changing a system: then the systems are
 imported, and the stages whose source has changed get its hash into their keys, so that results of other code are never
 mistaken for theirs. `python -m tests.catalogue` writes the file.
 """

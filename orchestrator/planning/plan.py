@@ -43,7 +43,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of an experiment, and their stages by key; a stage stands after those it depends on, and once.
+    """All runs of an experiment, and their stages by key; each stage once, after those it depends on.
 
     Attributes:
         hyperparameters: of each system, by name: `lambda2` where one stage has it, `train.epochs` where several do.

@@ -1,4 +1,4 @@
-"""The trials of a search: their hyperparameters, progress and costs. Plain values, no Ray, no Tune."""
+"""The trials of a search: their hyperparameters, progress and costs. Plain values, no Ray or Tune."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -112,7 +112,7 @@ class Costs:
 
     @property
     def alone(self) -> int:
-        """Stages that every trial by itself, to its end, would have run."""
+        """Stages that independent trials, each run to its end, would have computed."""
         return sum(self.run.values()) + self.shared + self.stopped
 
 
@@ -154,7 +154,7 @@ def count_costs(record: SearchRecord, plans: TrialPlans) -> Costs:
 
 
 def computing_seconds(record: SearchRecord, plans: TrialPlans, store: Store) -> tuple[float, float]:
-    """Seconds of the stages that were run, and what every trial by itself would have taken at the mean of each kind."""
+    """Seconds of the stages that were run, and an estimate, by the mean of each kind, for independent trials."""
     stages = {stage.key: stage for trial in record.trials for stage in plans.visited(trial)}
     seconds = {key: store.read_record(key)["seconds"] for key in stages}
     runs_of_a_trial = len(plans.of({}).runs)

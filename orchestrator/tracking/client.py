@@ -55,7 +55,7 @@ def prepare_environment() -> None:
 
 
 def tracking_uri() -> str:
-    """Where MLflow keeps its data: what its environment variables say, else its default."""
+    """The tracking URI: that of MLflow's environment variables, else its default."""
     prepare_environment()
     from mlflow.tracking import get_tracking_uri
 
@@ -87,7 +87,7 @@ def connection(store: Store | None = None) -> "Iterator[MlflowClient]":
 
 
 def shown_uri() -> str:
-    """Where MLflow keeps its data, without user and password."""
+    """The tracking URI without user and password."""
     return re.sub(r"//[^/@]*@", "//", tracking_uri())
 
 
@@ -99,7 +99,7 @@ def context_tags() -> dict[str, str]:
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """MLflow's id of an experiment, which is made or brought back where it is missing or deleted."""
+    """MLflow's id of an experiment, which is created if missing and restored if deleted."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return str(client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"}))

@@ -272,14 +272,14 @@ class Tracker:
         return name_with(system, {**changed, **differing})
 
     def _times(self, run: Run) -> tuple[int, int]:
-        """When a run was computed, as if in one go: start and end in milliseconds since 1970."""
+        """Start and end of a run, as if computed without interruption, in milliseconds since 1970."""
         records = [self._experiment.store.read_record(key) for key in run.stages.values()]
         end = datetime.fromisoformat(records[-1]["finished"]).timestamp()
         return round(1000 * (end - sum(record["seconds"] for record in records))), round(1000 * end)
 
 
 def compared_runs(experiment: str) -> tuple[str, list[str]]:
-    """MLflow's id of an experiment, and the ids of the runs that one compares, the oldest first.
+    """MLflow's id of an experiment, and the ids of the runs to compare, the oldest first.
 
     Those are its parent runs; for a search its trials.
 

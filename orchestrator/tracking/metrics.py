@@ -52,7 +52,7 @@ def measure_mean_history(history: pd.DataFrame, time_ms: int) -> list[Measuremen
 
     Args:
         history: of the stages whose networks are evaluated. A pretraining is left to the single runs: MLflow lists
-            metrics by name, and those of `pretrain` would stand before the scores.
+            metrics by name, and those of `pretrain` would come before the scores.
     """
     means = history.groupby(["stage", "epoch"], sort=False).mean(numeric_only=True).reset_index()
     return _curves(means, ("loss/", "validation/"), pd.Series(time_ms, means.index))

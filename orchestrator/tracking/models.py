@@ -164,7 +164,7 @@ def _example(run: TrainedRun) -> pd.DataFrame:
 
 
 def _copy_code(folder: Path) -> None:
-    """The modules that a served model needs, all below `ifmmin`; what else their packages import stays behind."""
+    """The modules that a served model needs, all below `ifmmin`; other modules of their packages are not included."""
     from ifmmin.model.source import reached_modules, source_file
 
     root = Path(__file__).parents[3]

@@ -113,7 +113,7 @@ class SearchTracker:
             tags={PARENT: self._parent, LEVEL: "trial", NUMBER: str(number + 1), STATE: "running"},
             run_name=f"trial {number + 1}",
         )
-        # What all trials have in common stands at the parent: here it would come first in MLflow's comparisons.
+        # What all trials share belongs to the parent: here it would come first in MLflow's comparisons.
         chosen = {name: write_value(value) for name, value in trial.hyperparameters.items()}
         parameters = {**chosen, "system": experiment.plan.systems[0], "corpus": experiment.corpus.name}
         log(client, run.info.run_id, parameters, [])

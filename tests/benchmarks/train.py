@@ -78,7 +78,7 @@ class Measured:
 
 
 def measure(location: str, threads: int, epochs: int, precision: Precision) -> Measured:
-    """Train and test as a stage does, with fewer epochs; the first one of each stage bears what is done once."""
+    """Train and test as a stage does, with fewer epochs; the first epoch of each stage includes one-time costs."""
     torch.set_num_threads(threads)
     memory, clock = PrivateMemory(), Clock()
     corpus, rest, means = open_corpus(Folder(location)), Cost(), {}

@@ -15,7 +15,8 @@ from tests.small import make_corpus
 
 README_WORDS = 700
 BANNED = re.compile(
-    r"\b(told|mend(?:s|ed|ing)?|what it comes to|comes? to what|hyper-parameters?|(?<!there )is no (?!longer\b|more\b|less\b|such\b)|"
+    r"\b(told|mend(?:s|ed|ing)?|what it comes to|comes? to what|hyper-parameters?|"
+    r"(?<!there )is no (?!longer\b|more\b|less\b|such\b)|"
     r"(?:its|their) own[.,;:])",
     re.IGNORECASE,
 )

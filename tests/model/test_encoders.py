@@ -20,14 +20,14 @@ def encoders() -> SpecificityEncoders:
 
 
 def alone(batch: Batch, row: int) -> Batch:
-    """One utterance of a batch by itself, without the padding that its batch mates made necessary."""
+    """One utterance of a batch by itself, without the padding that its batch mates require."""
     lengths = {m: batch.lengths[m][row : row + 1] for m in batch.lengths}
     features = {m: batch.features[m][row : row + 1, : int(lengths[m])] for m in batch.features}
     return Batch(features, lengths, batch.labels[row : row + 1], torch.tensor([row]))
 
 
 def plain(encoders: SpecificityEncoders, batch: Batch, available: Tensor) -> Tensor:
-    """Every utterance by itself, its missing inputs multiplied by zero: what the savings must equal."""
+    """Every utterance by itself, its missing inputs multiplied by zero: the reference for the optimised encoders."""
     rows = []
     for row in range(len(batch)):
         single = alone(batch, row)

@@ -1,4 +1,4 @@
-"""The command as people type it, in a fresh folder: slow for the imports and Ray's start of every call."""
+"""The command line in a fresh folder, as users type it: slow because every call imports and starts Ray."""
 
 import json
 import signal

@@ -213,7 +213,7 @@ def test_every_stage_of_a_search_is_run_once_and_no_test_set_is_read(tmp_path: P
         assert item.means[-1] == pytest.approx(np.mean([max(history) for history in histories]))
     plan = plans.of(record.trials[0].hyperparameters)
     evaluation = plan.stages[plan.runs[0].evaluation]
-    with pytest.raises(IndexError):  # so that the sets could not have been read in silence
+    with pytest.raises(IndexError):  # so a read of a test set would have failed
         execute(evaluation, corpus, experiment.store.read_upstream(evaluation))
 
 
