@@ -46,17 +46,14 @@ def summary(module: str) -> str:
     return sentence.split(". ")[0].rstrip(".")
 
 
-def wrapped(text: str, width: int) -> str:
-    """The text in at most two lines; what does not fit is cut at a word."""
-    lines, line = [], ""
+def shortened(text: str, width: int) -> str:
+    """The text in one line, cut at a word where it does not fit."""
+    line = ""
     for word in text.split():
         if len(f"{line} {word}") > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}".strip()
-    lines.append(line)
-    return "\n".join(lines[:2]) + (" …" if len(lines) > 2 else "")
+            return f"{line} …"
+        line = f"{line} {word}".strip()
+    return line
 
 
 def draw(file: Path) -> None:
@@ -76,7 +73,7 @@ def draw(file: Path) -> None:
                 uses = ", ".join(dict.fromkeys(known[module]))
                 right = (place + 1) * width - 0.25
                 axes.text(right, bottom + 0.55, uses, fontsize=8, color=LINE, va="center", ha="right", style="italic")
-            text = wrapped(summary(module), round(110 / len(layer)) - 4).split("\n")[0]
+            text = shortened(summary(module), round(120 / len(layer)) - 4)
             axes.text(place * width + 0.15, bottom + 0.2, text, fontsize=7.5, color=INK, va="center")
     axes.set(xlim=(-0.1, 12.1), ylim=(-len(rows) + 0.9, 1))
     axes.axis("off")
