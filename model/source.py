@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from ifmmin.data.errors import UserError
+
 _ROOT = Path(__file__).parents[1]
 PACKAGES = ("ifmmin.model", "ifmmin.data")
 _IGNORED = {"ctx", "kind", "type_comment", "type_params"}
@@ -54,9 +56,16 @@ def _content(module: str) -> tuple[str, tuple[str, ...]]:
 
 
 def source_file(module: str) -> Path:
-    """The file of a module, by its dotted name."""
+    """The file of a module, by its dotted name.
+
+    Raises:
+        UserError: the module has no file, as the cells of a notebook have none.
+    """
     if not module.startswith("ifmmin."):  # a system from elsewhere, which has been imported
-        return Path(str(sys.modules[module].__file__))
+        file = getattr(sys.modules[module], "__file__", None)
+        if file is None:
+            raise UserError(f"A system is defined in {module}, which is not a file; write it to a file and import it.")
+        return Path(file)
     path = _ROOT.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 

@@ -122,7 +122,7 @@ def table(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet; see the README."""
+    """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet."""
     from ifmmin.data.catalogue import folder_for
     from ifmmin.data.layouts.table import import_table
 

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
+from ifmmin.data.errors import UserError
 from ifmmin.model import source
 from ifmmin.model.source import normalised, source_hash
 
@@ -48,6 +50,12 @@ def test_a_change_counts_for_whatever_imports_the_module(monkeypatch: pytest.Mon
     monkeypatch.setattr(source, "_content", changed)
     assert source_hash(["ifmmin.model.systems.if_mmin"]) != before["if_mmin"]
     assert source_hash(["ifmmin.model.systems.mctn"]) == before["mctn"]
+
+
+def test_a_system_that_is_not_in_a_file_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cell", ModuleType("cell"))
+    with pytest.raises(UserError, match="defined in cell, which is not a file; write it to a file"):
+        source_hash(["cell"])
 
 
 def test_nothing_is_imported_for_it() -> None:
