@@ -9,7 +9,7 @@ The functions here use the words of the command line and raise `UserError`, in o
 Importing this package imports nothing heavy; each function imports what it needs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ifmmin.data.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ifmmin.data.audit import Finding
     from ifmmin.data.corpus import Corpus
     from ifmmin.model.hyperparameters import HyperparameterValue
     from ifmmin.orchestrator.api import Result, RunResult, SearchResult
@@ -245,11 +246,9 @@ def import_mmin(root: str | Path, name: str, *, storage: str = STORAGE, **option
     Raises:
         UserError: a file does not follow the layout, the audit finds an error, or the name is taken.
     """
-    from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.mmin import import_mmin as read
 
-    folder_for(name, storage)  # a name that cannot be used is refused before the files are read
-    return keep_corpus(*read(Path(root), name, **options), storage)
+    return _import(read, Path(root), name, storage, options)
 
 
 def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **options: Any) -> "Corpus":
@@ -267,11 +266,9 @@ def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **option
     Raises:
         UserError: the file is not as the layout says, the audit finds an error, or the name is taken.
     """
-    from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.mmsa import import_mmsa as read
 
-    folder_for(name, storage)  # a name that cannot be used is refused before the files are read
-    return keep_corpus(*read(Path(file), name, **options), storage)
+    return _import(read, Path(file), name, storage, options)
 
 
 def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **options: Any) -> "Corpus":
@@ -289,8 +286,19 @@ def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **optio
     Raises:
         UserError: a file does not follow the layout, the audit finds an error, or the name is taken.
     """
-    from ifmmin.data.catalogue import folder_for, keep_corpus
     from ifmmin.data.layouts.table import import_table as read
 
+    return _import(read, Path(root), name, storage, options)
+
+
+def _import(
+    read: "Callable[..., tuple[Corpus, list[Finding]]]",
+    source: Path,
+    name: str,
+    storage: str,
+    options: Mapping[str, Any],
+) -> "Corpus":
+    from ifmmin.data.catalogue import folder_for, keep_corpus
+
     folder_for(name, storage)  # a name that cannot be used is refused before the files are read
-    return keep_corpus(*read(Path(root), name, **options), storage)
+    return keep_corpus(*read(source, name, **options), storage)

@@ -135,7 +135,7 @@ class _Questions:
             stages = [stage for run in runs for stage in run]
             if failed := [stage for stage in stages if stage.key in schedule.failed]:
                 desk.refuse.remote(number, schedule.failed[failed[0].key].reason)
-            elif all(stage.key in schedule.done | self._complete for stage in stages):
+            elif all(stage.key in schedule.done or stage.key in self._complete for stage in stages):
                 desk.answer.remote(number, [self._score(run) for run in runs])
             else:
                 continue

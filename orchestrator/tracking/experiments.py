@@ -66,6 +66,9 @@ class Tracker:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
+        self._runs: dict[str, list[Run]] = {}
+        for run in experiment.plan.runs:
+            self._runs.setdefault(run.evaluation, []).append(run)
         self._parents: dict[str, _Parent] = {}
         self._unreachable = False
 
@@ -74,14 +77,13 @@ class Tracker:
 
         If MLflow cannot be written, computing goes on; `finish` writes what is missing, or raises.
         """
-        if not isinstance(event, Finished) or event.stage.action != "evaluate":
+        if not isinstance(event, Finished) or self._unreachable:
             return
-        for run in self._experiment.plan.runs:
-            if run.evaluation == event.stage.key and not self._unreachable:
-                try:
-                    self.record_run(run)
-                except UserError:
-                    self._unreachable = True
+        try:
+            for run in self._runs.get(event.stage.key, []):
+                self.record_run(run)
+        except UserError:
+            self._unreachable = True
 
     def record_run(self, run: Run) -> None:
         """Write the child of a run whose evaluation is in the store, unless it is there.
