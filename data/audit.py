@@ -9,7 +9,6 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ifmmin.data.conditions import MODALITIES
 from ifmmin.data.corpus import SETS, Corpus, Sequences
 
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
@@ -85,14 +84,14 @@ def _classes(corpus: Corpus) -> list[Finding]:
 
 def _sequences(corpus: Corpus) -> list[Finding]:
     findings = []
-    for modality in MODALITIES:
+    for modality in corpus.letters:
         sequences = corpus.sequences[modality]
         lengths = sequences.lengths
         broken = _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
         zero = (lengths > 0) & ~_any_frame(sequences, sequences.values.any(1))
         for severity, check, rows, what in (
             ("error", "not a number", broken, "have NaN or infinite features"),
-            ("error", "no frames", lengths == 0, "have no frames"),
+            ("note", "missing", lengths == 0, "lack it"),
             ("warning", "all zero", zero, "are zero throughout" + (" (no face detected)" if modality == "v" else "")),
         ):
             if rows.any():

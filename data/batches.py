@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ifmmin.data.conditions import MODALITIES, Condition, Modality
-from ifmmin.data.corpus import Corpus, Features, Sequences, SetName, Statistics, training_statistics
+from ifmmin.data.conditions import Condition, mask_of
+from ifmmin.data.corpus import Corpus, Features, Sequences, SetName, Statistics, standardisation, training_lengths
 
 
 @dataclass(frozen=True)
@@ -18,19 +18,38 @@ class Batch:
     """Some utterances of a set, or of those to predict.
 
     Attributes:
-        features: for each modality (batch, time, features), zero beyond an utterance's length.
-        lengths: for each modality the number of time steps, int64 (batch,).
+        features: for each modality, in the order of the corpus, (batch, time, features), zero beyond an utterance's
+            length; zero throughout where it lacks the modality.
+        lengths: for each modality the number of time steps, int64 (batch,); the training set's median where an
+            utterance lacks the modality.
         labels: int64 (batch,); empty for utterances to predict.
         rows: which utterances these are, int64 (batch,).
+        present: which modalities each utterance has, bool (batch, modalities); None if every utterance of the set has
+            all of them.
     """
 
-    features: Mapping[Modality, Tensor]
-    lengths: Mapping[Modality, Tensor]
+    features: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
     labels: Tensor
     rows: Tensor
+    present: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """Those of the modalities, in the order of the corpus."""
+        return tuple(self.features)
+
+    def has(self, letter: str) -> Tensor | None:
+        """Which utterances have a modality, bool (batch,); None if every one of the set has all."""
+        return None if self.present is None else self.present[:, self.letters.index(letter)]
+
+    def input_of(self, letter: str) -> Tensor:
+        """The features of a modality, (batch, time, features), zero where an utterance lacks it."""
+        x, there = self.features[letter], self.has(letter)
+        return x if there is None else x.masked_fill(~there[:, None, None], 0)
 
 
 class Examples:
@@ -46,55 +65,71 @@ class Examples:
         indices = corpus.folds[fold][set_name]
         self.device = torch.device(device)
         self.indices = indices
+        self.modalities = corpus.modalities
         self.dimensions = corpus.dimensions
         self.classes = len(corpus.classes)
         self.labels = torch.from_numpy(corpus.labels[indices])
-        values = _values_on(corpus, self.device)
-        statistics = {m: training_statistics(corpus, fold, m) for m in corpus.standardised}
-        self._sources = {m: _Source.of(corpus.sequences[m], indices, values[m], statistics.get(m)) for m in MODALITIES}
+        self.present = _gaps(torch.from_numpy(corpus.present[indices]))
+        values, statistics = _values_on(corpus, self.device), standardisation(corpus, fold)
+        self._sources = {
+            m: _Source.of(corpus.sequences[m], indices, values[m], statistics.get(m), absent)
+            for m, absent in training_lengths(corpus, fold).items()
+        }
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def batch(self, rows: Tensor) -> Batch:
         """The utterances with these row numbers, int64 (batch,), on the CPU."""
-        return _batch({m: source.at(rows) for m, source in self._sources.items()}, self.labels[rows], rows)
+        sources = {m: source.at(rows) for m, source in self._sources.items()}
+        return _batch(sources, self.labels[rows], rows, None if self.present is None else self.present[rows])
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All utterances in order, `size` at a time."""
         return map(self.batch, torch.split(torch.arange(len(self)), size))
+
+    def evaluated(self, conditions: Sequence[Condition]) -> Tensor:
+        """Which utterances have all modalities of each condition, bool (conditions, utterances), on the CPU."""
+        if self.present is None:
+            return torch.ones(len(conditions), len(self), dtype=torch.bool)
+        masks = availability(conditions, list(self.dimensions))
+        return (self.present | ~masks[:, None]).all(2)
 
 
 class Inputs:
     """Utterances to predict, on the CPU: features without labels or folds.
 
     Args:
-        features: for each modality those of every utterance; a modality that an utterance lacks is zero throughout.
-        dimensions, lengths: for each modality, how many features and time steps those zeros have.
+        features: for each modality those of every utterance.
+        dimensions: for each modality, in the order of the corpus, how many features it has.
+        lengths: for each modality, how many time steps of zeros an utterance counts as that lacks it.
         statistics: mean and deviation of the modalities to standardise.
     """
 
     def __init__(
         self,
         features: Features,
-        dimensions: Mapping[Modality, int],
-        lengths: Mapping[Modality, int],
-        statistics: Mapping[Modality, Statistics],
+        dimensions: Mapping[str, int],
+        lengths: Mapping[str, int],
+        statistics: Mapping[str, Statistics],
     ) -> None:
-        self._rows = torch.arange(len(features["a"]))
+        self._rows = torch.arange(len(next(iter(features.values()))))
         self._sources = {}
-        for modality, parts in features.items():
-            mean = statistics[modality][0] if modality in statistics else np.zeros(dimensions[modality], np.float32)
-            missing = np.tile(mean, (lengths[modality], 1))  # which standardising makes zero
-            sequences = Sequences.of([missing if part is None else part for part in parts])
+        for letter, dimension in dimensions.items():
+            nothing = np.zeros((0, dimension), np.float32)
+            sequences = Sequences.of([nothing if part is None else part for part in features[letter]])
             values = torch.from_numpy(sequences.values)
-            self._sources[modality] = _Source.of(sequences, self._rows.numpy(), values, statistics.get(modality))
+            self._sources[letter] = _Source.of(
+                sequences, self._rows.numpy(), values, statistics.get(letter), lengths[letter]
+            )
+        self._present = _gaps(torch.stack([source.lengths > 0 for source in self._sources.values()], 1))
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All utterances in order, `size` at a time."""
         unknown = torch.zeros(0, dtype=torch.int64)
         for rows in torch.split(self._rows, size):
-            yield _batch({m: source.at(rows) for m, source in self._sources.items()}, unknown, rows)
+            sources = {m: source.at(rows) for m, source in self._sources.items()}
+            yield _batch(sources, unknown, rows, None if self._present is None else self._present[rows])
 
 
 def stack_batches(sets: Sequence[Examples], rows: Sequence[Tensor]) -> Batch:
@@ -102,9 +137,18 @@ def stack_batches(sets: Sequence[Examples], rows: Sequence[Tensor]) -> Batch:
 
     Sequences are padded to the longest of all.
     """
-    sources = {m: _stack([part._sources[m].at(r) for part, r in zip(sets, rows, strict=True)]) for m in MODALITIES}
-    labels = torch.stack([part.labels[r] for part, r in zip(sets, rows, strict=True)])
-    return _batch(sources, labels, torch.stack(list(rows)))
+    pairs = list(zip(sets, rows, strict=True))
+    sources = {letter: _stack([part._sources[letter].at(r) for part, r in pairs]) for letter in sets[0].dimensions}
+    labels = torch.stack([part.labels[r] for part, r in pairs])
+    present = None
+    if any(part.present is not None for part in sets):
+        present = torch.stack([torch.stack([x.lengths[r] > 0 for x in part._sources.values()], 1) for part, r in pairs])
+    return _batch(sources, labels, torch.stack(list(rows)), present)
+
+
+def _gaps(present: Tensor) -> Tensor | None:
+    """Which modalities utterances have, bool (utterances, modalities); None if all have all."""
+    return None if present.all() else present
 
 
 @dataclass(frozen=True)
@@ -113,56 +157,75 @@ class _Source:
 
     Attributes:
         values: all frames of the sequences, (frames, features).
-        starts, lengths: of each utterance, int64 (..., utterances), on the CPU.
+        starts, lengths: of each utterance, int64 (..., utterances), on the CPU; the length is 0 where it lacks the
+            modality.
+        absent: how many time steps of zeros an utterance counts as that lacks it, int64 (..., 1).
         mean, deviation: of the training set, (features,) or (sets, 1, 1, features); None where not standardised.
     """
 
     values: Tensor
     starts: Tensor
     lengths: Tensor
+    absent: Tensor
     mean: Tensor | None
     deviation: Tensor | None
 
     @classmethod
     def of(
-        cls, sequences: Sequences, indices: NDArray[np.int64], values: Tensor, statistics: Statistics | None
+        cls,
+        sequences: Sequences,
+        indices: NDArray[np.int64],
+        values: Tensor,
+        statistics: Statistics | None,
+        absent: int,
     ) -> "_Source":
         """These utterances of some sequences, whose `values` are on the device to gather on."""
         starts, lengths = (torch.from_numpy(x[indices]) for x in (sequences.offsets, sequences.lengths))
+        steps = torch.tensor([absent])
         if statistics is None:
-            return cls(values, starts, lengths, None, None)
+            return cls(values, starts, lengths, steps, None, None)
         mean, deviation = (torch.from_numpy(x).to(values.device) for x in statistics)
-        return cls(values, starts, lengths, mean, deviation)
+        return cls(values, starts, lengths, steps, mean, deviation)
 
     def at(self, rows: Tensor) -> "_Source":
         return replace(self, starts=self.starts[rows], lengths=self.lengths[rows])
 
     def gather(self) -> tuple[Tensor, Tensor]:
-        """Features, (..., utterances, time, features), and lengths, on the device of the values."""
-        shortest, longest = (int(x) for x in self.lengths.aminmax())
+        """Features, (..., utterances, time, features), and lengths, on the device of the values.
+
+        Of an utterance that lacks the modality the features are zeros; nothing is read.
+        """
+        shortest = int(self.lengths.amin())
+        counted = self.lengths if shortest else torch.where(self.lengths > 0, self.lengths, self.absent)
+        longest = int(counted.amax())
         steps = torch.arange(longest, device=self.values.device)
         starts, lengths = (x.to(self.values.device, non_blocking=True) for x in (self.starts, self.lengths))
+        shown = lengths if shortest else counted.to(self.values.device, non_blocking=True)
         frames = (starts[..., None] + steps).clamp_(max=len(self.values) - 1)
+        if not len(self.values):
+            return self.values.new_zeros(*frames.shape, self.values.shape[1]), shown
         features = self.values.index_select(0, frames.flatten()).view(*frames.shape, -1)
         if self.mean is not None and self.deviation is not None:
             features.sub_(self.mean).div_(self.deviation)
         if shortest < longest:
             features.masked_fill_((steps >= lengths[..., None])[..., None], 0)
-        return features, lengths
+        return features, shown
 
 
 def _stack(sources: Sequence[_Source]) -> _Source:
     first = sources[0]
-    starts, lengths = (torch.stack([getattr(source, name) for source in sources]) for name in ("starts", "lengths"))
+    starts, lengths, absent = (
+        torch.stack([getattr(source, name) for source in sources]) for name in ("starts", "lengths", "absent")
+    )
     if first.mean is None:
-        return _Source(first.values, starts, lengths, None, None)
+        return _Source(first.values, starts, lengths, absent, None, None)
     mean, deviation = (
         torch.stack([getattr(source, name) for source in sources])[:, None, None] for name in ("mean", "deviation")
     )
-    return _Source(first.values, starts, lengths, mean, deviation)
+    return _Source(first.values, starts, lengths, absent, mean, deviation)
 
 
-def _batch(sources: Mapping[Modality, _Source], labels: Tensor, rows: Tensor) -> Batch:
+def _batch(sources: Mapping[str, _Source], labels: Tensor, rows: Tensor, present: Tensor | None) -> Batch:
     gathered = {modality: source.gather() for modality, source in sources.items()}
     device = next(iter(gathered.values()))[0].device
     return Batch(
@@ -170,14 +233,15 @@ def _batch(sources: Mapping[Modality, _Source], labels: Tensor, rows: Tensor) ->
         {modality: lengths for modality, (_, lengths) in gathered.items()},
         labels.to(device, non_blocking=True),
         rows.to(device, non_blocking=True),
+        None if present is None else present.to(device, non_blocking=True),
     )
 
 
-_on_device: dict[tuple[str, torch.device], Mapping[Modality, Tensor]] = {}
+_on_device: dict[tuple[str, torch.device], Mapping[str, Tensor]] = {}
 """The one corpus that this process has copied into a device's memory, by fingerprint and device."""
 
 
-def _values_on(corpus: Corpus, device: torch.device) -> Mapping[Modality, Tensor]:
+def _values_on(corpus: Corpus, device: torch.device) -> Mapping[str, Tensor]:
     key = corpus.fingerprint, device
     if key in _on_device:
         return _on_device[key]
@@ -191,6 +255,10 @@ def _values_on(corpus: Corpus, device: torch.device) -> Mapping[Modality, Tensor
     return values
 
 
-def availability(conditions: list[Condition] | tuple[Condition, ...], device: str | torch.device = "cpu") -> Tensor:
-    """Masks of conditions: bool (conditions, 3), True where a modality is available, in the order a, v, t."""
-    return torch.tensor([c.mask for c in conditions], device=device)
+def availability(conditions: Sequence[Condition], letters: Sequence[str], device: str | torch.device = "cpu") -> Tensor:
+    """Masks of conditions: bool (conditions, modalities), True where a modality is available.
+
+    Args:
+        letters: of all modalities, in the order of the corpus.
+    """
+    return torch.tensor([mask_of(condition, letters) for condition in conditions], device=device)

@@ -1,4 +1,4 @@
-"""The corpus: utterances with ragged features of three modalities, labels, speakers and folds, stored as Arrow files.
+"""The corpus: utterances with ragged features of some modalities, labels, speakers and folds, stored as Arrow files.
 
 The layouts that corpora are imported from live in `data.layouts`, tensors in `data.batches`.
 """
@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
@@ -16,16 +16,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifmmin.data.conditions import MODALITIES, Modality
-from ifmmin.data.errors import CorpusError
+from ifmmin.data.errors import CorpusError, nearest
 from ifmmin.data.folder import Folder, Location, reason
+from ifmmin.data.modalities import AVT, Modality, check_modalities, letters_of
 
 SetName = Literal["train", "validation", "test"]
 SETS: tuple[SetName, ...] = get_args(SetName)
 
-FORMAT = 1
-Features: TypeAlias = dict[Modality, list[NDArray[np.float32] | None]]
-"""For each modality the features of some utterances, (time, features); None where an utterance lacks it."""
+FORMAT = 2
+_WITHOUT_MODALITIES = 1
+"""The first format, whose header names the standardised ones among the modalities `AVT`."""
+
+Features: TypeAlias = dict[str, list[NDArray[np.float32] | None]]
+"""For each modality's letter the features of some utterances, (time, features); None where an utterance lacks it."""
 
 Statistics: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Mean and standard deviation of each feature of a modality, (features,)."""
@@ -61,6 +64,12 @@ class Sequences:
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """The sequence (time, features) of one utterance, a view."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def keep(self, kept: NDArray[np.bool_]) -> "Sequences":
+        """The sequences of these utterances, bool (utterances,); the others lack the modality."""
+        lengths = self.lengths
+        frames = self.values[np.repeat(kept, lengths)]
+        return Sequences(frames, np.cumsum([0, *np.where(kept, lengths, 0)], dtype=np.int64))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -110,26 +119,43 @@ class Corpus:
         name: by which users refer to it.
         classes: names of the classes, in label order.
         utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`.
-        sequences: the features of each modality, in the order of `utterances`.
+        sequences: the features of each modality by its letter, in the order of `utterances`; an utterance without
+            frames lacks the modality.
         folds: by number, from 1.
-        standardised: modalities whose features are standardised with the training statistics of the fold.
+        modalities: one to six, in the order in which their features stand side by side everywhere.
         about: source, licence and other remarks for the reader.
         best: the highest accuracy that any classifier can reach in each condition, where known.
         fingerprint: hash of everything a result can depend on, so not of the names of corpus and classes.
+
+    Raises:
+        CorpusError: the modalities are not valid, or not those of the sequences.
     """
 
     name: str
     classes: tuple[str, ...]
     utterances: pa.Table
-    sequences: Mapping[Modality, Sequences]
+    sequences: Mapping[str, Sequences]
     folds: Mapping[int, Fold]
-    standardised: tuple[Modality, ...] = ()
+    modalities: tuple[Modality, ...]
     about: str = ""
     best: Mapping[str, float] = field(default_factory=dict)
     fingerprint: str = ""
 
+    def __post_init__(self) -> None:
+        check_modalities(self.modalities)
+        if set(self.sequences) != set(self.letters):
+            raise CorpusError(
+                f"Corpus '{self.name}' has features of {', '.join(self.sequences)} and the modalities "
+                f"{', '.join(self.letters)}; they must be the same."
+            )
+
     def __len__(self) -> int:
         return int(self.utterances.num_rows)
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """Those of the modalities, in their order."""
+        return letters_of(self.modalities)
 
     @property
     def names(self) -> list[str]:
@@ -147,19 +173,66 @@ class Corpus:
         return list(self.utterances["speaker"].to_pylist()) if "speaker" in self.utterances.column_names else None
 
     @property
-    def dimensions(self) -> dict[Modality, int]:
-        """Number of features of each modality."""
-        return {m: self.sequences[m].dimension for m in MODALITIES}
+    def dimensions(self) -> dict[str, int]:
+        """Number of features of each modality, in their order."""
+        return {m: self.sequences[m].dimension for m in self.letters}
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which modalities each utterance has, bool (utterances, modalities)."""
+        return np.stack([self.sequences[m].lengths > 0 for m in self.letters], 1)
+
+
+def choose_modalities(corpus: Corpus, letters: str) -> Corpus:
+    """A corpus with some of its modalities, in their order; it has yet to be written.
+
+    Raises:
+        CorpusError: it lacks one of them.
+    """
+    unknown = [letter for letter in letters if letter not in corpus.letters]
+    if unknown:
+        raise CorpusError(f"Corpus '{corpus.name}' has no modality {unknown[0]}; {nearest(unknown[0], corpus.letters)}")
+    return replace(
+        corpus,
+        modalities=tuple(modality for modality in corpus.modalities if modality.letter in letters),
+        sequences={m: corpus.sequences[m] for m in corpus.letters if m in letters},
+        best={condition: value for condition, value in corpus.best.items() if set(condition) <= set(letters)},
+        fingerprint="",
+    )
+
+
+def check_corpus(corpus: Corpus) -> None:
+    """Check what networks rely on.
+
+    Raises:
+        CorpusError: an utterance has no modality, a modality has no utterance, or one that is encoded as one vector
+            an utterance has several.
+    """
+    for modality in corpus.modalities:
+        lengths = corpus.sequences[modality.letter].lengths
+        if not lengths.any():
+            raise CorpusError(f"No utterance of '{corpus.name}' has modality {modality.letter}; leave it out.")
+        if modality.encoder == "linear" and lengths.max() > 1:
+            raise CorpusError(
+                f"Modality {modality.letter} is encoded as one vector an utterance (linear), and "
+                f"{corpus.names[int(lengths.argmax())]} has {lengths.max()} time steps; encode it by an lstm."
+            )
+    complete = corpus.present.any(1)
+    if not complete.all():
+        raise CorpusError(f"Utterance {corpus.names[int(complete.argmin())]} has no modality; leave it out.")
 
 
 def compute_fingerprint(corpus: Corpus) -> str:
-    """Hash of everything a result can depend on: names, labels, features, folds, standardised modalities."""
-    digest = hashlib.sha256(f"corpus format {FORMAT}".encode())
-    for text in ("\n".join(corpus.names), " ".join(corpus.standardised), str(len(corpus.classes))):
+    """Hash of everything a result can depend on: names, labels, features, folds, modalities but for their titles.
+
+    That of a corpus with the modalities `AVT` is the one of the first format, whichever of them are standardised.
+    """
+    digest = hashlib.sha256(f"corpus format {_WITHOUT_MODALITIES}".encode())
+    for text in ("\n".join(corpus.names), _encoding(corpus.modalities), str(len(corpus.classes))):
         digest.update(text.encode() + b"\0")
     digest.update(np.ascontiguousarray(corpus.labels).data)
-    for modality in MODALITIES:
-        sequences = corpus.sequences[modality]
+    for letter in corpus.letters:
+        sequences = corpus.sequences[letter]
         digest.update(np.ascontiguousarray(sequences.offsets).data)
         digest.update(np.ascontiguousarray(sequences.values).data)
     for number, fold in sorted(corpus.folds.items()):
@@ -169,14 +242,38 @@ def compute_fingerprint(corpus: Corpus) -> str:
     return digest.hexdigest()[:32]
 
 
-def training_statistics(corpus: Corpus, fold: int, modality: Modality) -> Statistics:
-    """Mean and standard deviation of each feature over all frames of a fold's training set.
+def _encoding(modalities: tuple[Modality, ...]) -> str:
+    """How these modalities are encoded: for those of `AVT` the standardised ones alone, as in the first format."""
+    if [(m.letter, m.encoder) for m in modalities] == [(m.letter, m.encoder) for m in AVT]:
+        return " ".join(modality.letter for modality in modalities if modality.standardised)
+    return " ".join(f"{m.letter}:{m.encoder}:{'standardised' if m.standardised else 'plain'}" for m in modalities)
+
+
+def standardisation(corpus: Corpus, fold: int) -> dict[str, Statistics]:
+    """The training statistics of a fold for the modalities that are standardised."""
+    return {m.letter: training_statistics(corpus, fold, m.letter) for m in corpus.modalities if m.standardised}
+
+
+def training_lengths(corpus: Corpus, fold: int) -> dict[str, int]:
+    """For each modality the median length of a fold's training utterances that have it.
+
+    An utterance that lacks a modality counts as so many time steps of zeros.
+    """
+    train = corpus.folds[fold].train
+    lengths = {letter: corpus.sequences[letter].lengths[train] for letter in corpus.letters}
+    return {letter: int(np.median(part[part > 0])) if part.any() else 1 for letter, part in lengths.items()}
+
+
+def training_statistics(corpus: Corpus, fold: int, letter: str) -> Statistics:
+    """Mean and standard deviation of each feature of a modality over all frames of a fold's training set.
 
     The moments of utterances are merged by the formula of Chan, Golub and LeVeque (The American Statistician 37, 1983).
     A feature that varies by no more than float32 rounding gets the deviation 1.
     """
-    sequences, train = corpus.sequences[modality], corpus.folds[fold].train
+    sequences, train = corpus.sequences[letter], corpus.folds[fold].train
     counts, (means, squares) = sequences.lengths[train], sequences.moments
+    if not counts.any():
+        return np.zeros(sequences.dimension, np.float32), np.ones(sequences.dimension, np.float32)
     means = means[train]
     mean = np.einsum("u,uf->f", counts, means) / counts.sum()
     between = np.einsum("u,uf->f", counts, (means - mean) ** 2)
@@ -192,8 +289,9 @@ def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zs
     `open_corpus` can map uncompressed files into memory without a copy.
 
     Raises:
-        CorpusError: the folder already contains a corpus, or cannot be written.
+        CorpusError: the corpus is not valid, the folder already contains one, or it cannot be written.
     """
+    check_corpus(corpus)
     folder = Folder(location)
     if folder.present([HEADER]):
         raise CorpusError(f"{folder} already exists; choose another --name, or delete that folder first.")
@@ -203,13 +301,13 @@ def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zs
         "name": corpus.name,
         "classes": corpus.classes,
         "dimensions": corpus.dimensions,
-        "standardised": corpus.standardised,
+        "modalities": [asdict(modality) for modality in corpus.modalities],
         "about": corpus.about,
         "best": dict(corpus.best),
         "fingerprint": corpus.fingerprint,
     }
     tables = {"utterances": corpus.utterances.combine_chunks(), "folds": _fold_table(corpus.folds)}
-    tables |= {modality: _sequence_table(corpus.sequences[modality]) for modality in MODALITIES}
+    tables |= {letter: _sequence_table(corpus.sequences[letter]) for letter in corpus.letters}
     options = pa.ipc.IpcWriteOptions(compression=compression)
     content = json.dumps(header, indent=2) + "\n"
     try:
@@ -238,18 +336,19 @@ def open_corpus(location: Location) -> Corpus:
     folder = Folder(location)
     try:
         header = json.loads(folder.read(HEADER))
-        if header["format"] != FORMAT:
+        if header["format"] not in (_WITHOUT_MODALITIES, FORMAT):
             raise CorpusError(
-                f"{folder}/{HEADER} has the corpus format {header['format']}, and this version reads {FORMAT}; import "
-                "the corpus again."
+                f"{folder}/{HEADER} has the corpus format {header['format']}, and this version reads up to {FORMAT}; "
+                "import the corpus again."
             )
+        modalities = _read_modalities(header)
         corpus = Corpus(
             name=header["name"],
             classes=tuple(header["classes"]),
             utterances=_read_table(folder, "utterances"),
-            sequences={m: _read_sequences(folder, m) for m in MODALITIES},
+            sequences={m.letter: _read_sequences(folder, m.letter) for m in modalities},
             folds=_read_folds(folder),
-            standardised=tuple(header["standardised"]),
+            modalities=modalities,
             about=header["about"],
             best=header["best"],
             fingerprint=header["fingerprint"],
@@ -258,7 +357,7 @@ def open_corpus(location: Location) -> Corpus:
         raise CorpusError(f"{folder}/{HEADER} is missing; import the corpus again.") from None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise CorpusError(f"The corpus in {folder} is damaged ({error}); import it again.") from error
-    counts = {len(corpus.sequences[m]) for m in MODALITIES}
+    counts = {len(sequences) for sequences in corpus.sequences.values()}
     if counts != {len(corpus)}:
         raise CorpusError(f"The corpus in {folder} is damaged (its tables differ in length); import it again.")
     return corpus
@@ -284,14 +383,20 @@ def _read_table(folder: Folder, name: str) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
+def _read_modalities(header: Mapping[str, Any]) -> tuple[Modality, ...]:
+    if header["format"] == _WITHOUT_MODALITIES:
+        return tuple(replace(modality, standardised=modality.letter in header["standardised"]) for modality in AVT)
+    return tuple(Modality(**modality) for modality in header["modalities"])
+
+
 def _sequence_table(sequences: Sequences) -> pa.Table:
     values = pa.array(np.ascontiguousarray(sequences.values).reshape(-1))
     frames = pa.FixedSizeListArray.from_arrays(values, sequences.dimension)
     return pa.table({"frames": pa.LargeListArray.from_arrays(pa.array(sequences.offsets), frames)})
 
 
-def _read_sequences(folder: Folder, modality: Modality) -> Sequences:
-    ragged = _read_table(folder, modality)["frames"].chunk(0)  # written as one; combine_chunks would copy it
+def _read_sequences(folder: Folder, letter: str) -> Sequences:
+    ragged = _read_table(folder, letter)["frames"].chunk(0)  # written as one; combine_chunks would copy it
     values = _numbers(ragged.values.values)
     return Sequences(values.reshape(-1, ragged.values.type.list_size), _numbers(ragged.offsets))
 

@@ -17,23 +17,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Condition, Modality
+from ifmmin.data.conditions import Condition, all_conditions, mask_of
 from ifmmin.data.corpus import Corpus, Fold, Sequences
 from ifmmin.data.errors import CorpusError
+from ifmmin.data.modalities import AVT, letters_of
 
+LETTERS = letters_of(AVT)
 CLASSES = ("angry", "happy", "neutral", "sad")
 SHARES = np.array([1103, 1636, 1708, 1084]) / 5531
-DIMENSIONS: dict[Modality, int] = {"a": 130, "v": 342, "t": 1024}
+DIMENSIONS: dict[str, int] = {"a": 130, "v": 342, "t": 1024}
 UTTERANCES = 5531
 
 COORDINATES = 3
 SHARED_VARIANCE = 0.5
 SHARED_SPREAD = 1.3
 """How far apart the classes are in the shared latent state, in standard deviations from their centre."""
-SPECIFIC_SPREAD: dict[Modality, float] = {"a": 1.4, "v": 1.2, "t": 0.6}
-TURN: dict[Modality, int] = {"a": 1, "v": 2, "t": 0}
+SPECIFIC_SPREAD: dict[str, float] = {"a": 1.4, "v": 1.2, "t": 0.6}
+TURN: dict[str, int] = {"a": 1, "v": 2, "t": 0}
 """The classes of a modality's specific state are rotated, so that each modality confuses other classes."""
-FRAME_NOISE: dict[Modality, float] = {"a": 0.6, "v": 0.3, "t": 0.25}
+FRAME_NOISE: dict[str, float] = {"a": 0.6, "v": 0.3, "t": 0.25}
 SPEAKER_SPREAD = 0.05
 VIDEO_FRAMES, TOKENS = 50, 22
 NO_FACE, LOST_FRAMES = 0.04, 0.15
@@ -45,7 +47,7 @@ def synthesise(
     name: str = "synthetic",
     *,
     utterances: int = UTTERANCES,
-    dimensions: Mapping[Modality, int] = DIMENSIONS,
+    dimensions: Mapping[str, int] = DIMENSIONS,
     seed: int = 0,
 ) -> Corpus:
     """Draw a corpus: ten speakers in five sessions, ten speaker-independent folds, ragged features.
@@ -63,9 +65,9 @@ def synthesise(
     informative = _informative_frames(rng, utterances)
     latents = _draw_latents(rng, labels)
     sequences = {
-        m: _render(rng, m, dimensions[m], latents[:, i], informative[m], speakers) for i, m in enumerate(MODALITIES)
+        m: _render(rng, m, dimensions[m], latents[:, i], informative[m], speakers) for i, m in enumerate(LETTERS)
     }
-    shown = {m: np.array([flags.sum() for flags in informative[m]]) for m in MODALITIES}
+    shown = {m: np.array([flags.sum() for flags in informative[m]]) for m in LETTERS}
     sessions = [f"session {speaker // 2 + 1}" for speaker in speakers]
     table = pa.table(
         {
@@ -82,13 +84,13 @@ def synthesise(
         utterances=table,
         sequences=sequences,
         folds=_folds(speakers),
-        standardised=("a",),
+        modalities=AVT,
         about=f"Synthetic, shaped like IEMOCAP, seed {seed}. The best possible accuracy in each condition is known.",
         best=best_accuracy(shown),
     )
 
 
-def best_accuracy(shown: Mapping[Modality, NDArray[np.int64]], seed: int = 0) -> dict[str, float]:
+def best_accuracy(shown: Mapping[str, NDArray[np.int64]], seed: int = 0) -> dict[str, float]:
     """Accuracy of the Bayes classifier in each condition, estimated from draws (standard error below 0.001).
 
     Args:
@@ -97,13 +99,13 @@ def best_accuracy(shown: Mapping[Modality, NDArray[np.int64]], seed: int = 0) ->
     rng = np.random.default_rng(seed)
     rows = rng.integers(len(shown["a"]), size=DRAWS)
     labels = rng.choice(len(CLASSES), DRAWS, p=SHARES)
-    frames = np.stack([shown[m][rows] for m in MODALITIES], 1)
-    noise = np.array([FRAME_NOISE[m] ** 2 for m in MODALITIES]) / np.maximum(frames, 1)
+    frames = np.stack([shown[m][rows] for m in LETTERS], 1)
+    noise = np.array([FRAME_NOISE[m] ** 2 for m in LETTERS]) / np.maximum(frames, 1)
     observed = _draw_latents(rng, labels)
     observed += np.sqrt(noise)[..., None] * rng.standard_normal(observed.shape)
     return {
         str(condition): float((_classify(condition, observed, noise, frames) == labels).mean())
-        for condition in ALL_CONDITIONS
+        for condition in all_conditions(LETTERS)
     }
 
 
@@ -112,7 +114,7 @@ def _classify(
 ) -> NDArray[np.int64]:
     """The most probable class of each utterance given the frames' means, (draws, 3, coordinates)."""
     # A modality that is missing or shows nothing gets so large a covariance that it has no weight.
-    unseen = ~np.array(condition.mask) | (frames == 0)
+    unseen = ~np.array(mask_of(condition, LETTERS)) | (frames == 0)
     covariance = SHARED_VARIANCE + (1 - SHARED_VARIANCE) * np.eye(3) + noise[:, :, None] * np.eye(3)
     covariance += np.where(unseen, 1e9, 0.0)[:, :, None] * np.eye(3)
     precision = np.linalg.inv(covariance)
@@ -129,7 +131,7 @@ def _classify(
 def _means() -> NDArray[np.float64]:
     """The mean of the latent vectors given the class, (classes, 3, coordinates)."""
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
-    specific = np.stack([SPECIFIC_SPREAD[m] * np.roll(corners, TURN[m], axis=1) for m in MODALITIES], 1)
+    specific = np.stack([SPECIFIC_SPREAD[m] * np.roll(corners, TURN[m], axis=1) for m in LETTERS], 1)
     shared = SHARED_SPREAD * corners[:, None]
     means: NDArray[np.float64] = np.sqrt(SHARED_VARIANCE) * shared + np.sqrt(1 - SHARED_VARIANCE) * specific
     return means
@@ -145,7 +147,7 @@ def _draw_latents(rng: np.random.Generator, labels: NDArray[np.int64]) -> NDArra
     return latents
 
 
-def _informative_frames(rng: np.random.Generator, utterances: int) -> dict[Modality, list[NDArray[np.bool_]]]:
+def _informative_frames(rng: np.random.Generator, utterances: int) -> dict[str, list[NDArray[np.bool_]]]:
     """Which frames of each utterance are informative; those of lost faces and the padding of texts are not."""
     seconds = np.clip(np.exp(rng.normal(np.log(36), 0.62, utterances)).astype(int), 8, 350)
     lost = rng.beta(0.5, 0.5 * (1 - LOST_FRAMES) / LOST_FRAMES, utterances)
@@ -160,7 +162,7 @@ def _informative_frames(rng: np.random.Generator, utterances: int) -> dict[Modal
 
 def _render(
     rng: np.random.Generator,
-    modality: Modality,
+    modality: str,
     dimension: int,
     latents: NDArray[np.float64],
     informative: list[NDArray[np.bool_]],

@@ -6,6 +6,7 @@ registered, the network of a run when its training starts.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import Condition
 from ifmmin.data.errors import UserError
+from ifmmin.data.modalities import ENCODERS, Modality, letters_of
 from ifmmin.model.definition import Network, Objective, Shape, StageDefinition, System
 from ifmmin.model.hyperparameters import hyperparameters_of
 from ifmmin.model.initialisation import build_network
@@ -27,15 +29,15 @@ def check_system(system: System) -> None:
     """
     if not system.stages:
         raise UserError(f"{system.name}: a system needs at least one stage.")
-    names: list[str] = ["evaluate"]
+    names, modalities = ["evaluate"], _examples_of(system)
     for stage, definition in system.stages.items():
         for earlier in definition.after:
             if earlier not in list(system.stages)[: list(system.stages).index(stage)]:
                 raise UserError(
                     f"{system.name}, {stage}: after names '{earlier}', which is not an earlier stage of this system."
                 )
-        names += definition.stage_names(stage)
-        _check_definition(definition)
+        names += definition.stage_names(stage, letters_of(modalities))
+        _check_definition(definition, modalities)
     repeated = {name for name in names if names.count(name) > 1 or "." in name}
     if repeated:
         raise UserError(f"{system.name}: '{min(repeated)}' is not a valid stage name; choose another.")
@@ -49,12 +51,29 @@ def check_system(system: System) -> None:
             )
 
 
-def _check_definition(definition: StageDefinition) -> None:
-    """Build its networks at a small size, and check them."""
+def _examples_of(system: System) -> tuple[Modality, ...]:
+    """Modalities of a corpus that it could be run on: those it needs, and others, one for each encoder."""
+    others = [letter for letter in ascii_lowercase if letter not in system.needs]
+    count = max(len(ENCODERS), system.fewest_modalities, len(system.needs))
+    letters = [*system.needs, *others][:count]
+    return tuple(Modality(letter, letter, ENCODERS[index % len(ENCODERS)]) for index, letter in enumerate(letters))
+
+
+def _check_definition(definition: StageDefinition, modalities: tuple[Modality, ...]) -> None:
+    """Build its networks at a small size for a corpus of these modalities, and check them."""
     hyperparameters = definition.hyperparameters()
-    for condition in definition.conditions or (None,):
-        shape = Shape({"a": 5, "v": 6, "t": 7}, 3, condition)
-        network = build_network(definition, shape, hyperparameters, torch.Generator().manual_seed(0))
+    dimensions = {letter: 5 + index for index, letter in enumerate(letters_of(modalities))}
+    for condition in definition.networks(tuple(dimensions)):
+        shape = Shape(modalities, dimensions, 3, condition)
+        try:
+            network = build_network(definition, shape, hyperparameters, torch.Generator().manual_seed(0))
+        except KeyError as error:
+            if len(str(error.args[0])) != 1:
+                raise
+            raise UserError(
+                f"{definition.name}: its network reads modality {error.args[0]}, which not every corpus has; name it "
+                f'in System(needs=("{error.args[0]}",)).'
+            ) from None
         check_network(network)
 
 
@@ -86,7 +105,7 @@ def check_network(network: Network) -> None:
     if not isinstance(selection, tuple) or not selection or not all(isinstance(c, Condition) for c in selection):
         raise UserError(
             f"{type(network).__name__} needs an attribute selection, a tuple of the conditions under which validation "
-            "chooses the epoch, such as selection = MISSING_CONDITIONS."
+            "chooses the epoch, such as self.selection = shape.missing."
         )
 
 

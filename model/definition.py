@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import Condition, Modality
+from ifmmin.data.conditions import (
+    Condition,
+    ConditionSet,
+    all_conditions,
+    conditions_of,
+    full_condition,
+    missing_conditions,
+)
 from ifmmin.data.corpus import Corpus
+from ifmmin.data.modalities import Modality, letters_of
 from ifmmin.model.draws import Generator
 from ifmmin.model.encoders import SpecificityEncoders
 from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters
@@ -33,16 +41,45 @@ Such a name is `pretrain`, or `train-a`, `train-v`, ... of a stage with a networ
 
 @dataclass(frozen=True)
 class Shape:
-    """What determines the sizes of a network: the corpus and, for a network of one condition, the condition."""
+    """What determines the form of a network: the corpus and, for a network of one condition, the condition.
 
-    dimensions: Mapping[Modality, int]
+    Attributes:
+        modalities: of the corpus, in its order.
+        dimensions: how many features each has, by letter.
+        classes: how many there are.
+        condition: of a network of one condition.
+    """
+
+    modalities: tuple[Modality, ...]
+    dimensions: Mapping[str, int]
     classes: int
     condition: Condition | None = None
 
     @classmethod
-    def of(cls, corpus: Corpus, condition: Condition | None = None) -> "Shape":
-        """The shape for a corpus."""
-        return cls(corpus.dimensions, len(corpus.classes), condition)
+    def of(cls, data: Corpus | Examples, condition: Condition | None = None) -> "Shape":
+        """The shape for a corpus, or for a set of one."""
+        classes = data.classes if isinstance(data, Examples) else len(data.classes)
+        return cls(data.modalities, data.dimensions, classes, condition)
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """Those of the modalities, in their order."""
+        return letters_of(self.modalities)
+
+    @property
+    def full(self) -> Condition:
+        """The condition in which all modalities are available."""
+        return full_condition(self.letters)
+
+    @property
+    def missing(self) -> tuple[Condition, ...]:
+        """The conditions in which a modality is missing."""
+        return missing_conditions(self.letters)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All conditions: the missing ones, and then the full one."""
+        return all_conditions(self.letters)
 
 
 class Network(nn.Module, ABC):
@@ -54,7 +91,7 @@ class Network(nn.Module, ABC):
     """
 
     selection: tuple[Condition, ...]
-    """The conditions under which validation chooses the epoch."""
+    """The conditions under which validation chooses the epoch; a constructor takes them from the shape."""
 
     def clipping_groups(self) -> list[list[nn.Parameter]]:
         """All parameters, each once, in groups whose gradients are clipped separately.
@@ -145,7 +182,8 @@ class StageDefinition:
         network: builds the network for a corpus, its weights yet to be initialised.
         objective: what it minimises.
         after: the stages of the same system whose weights it starts from.
-        conditions: those that have a network each, trained by a stage each; none if one network is for all.
+        conditions: those that have a network each, trained by a stage each: `all`, `missing`, or the `single` ones of
+            one available modality; None if one network is for all.
         stackable: whether several runs can be trained as one, see `model.stacking`.
         optimizer: of the network's parameters.
         schedule: of the learning rate.
@@ -158,15 +196,19 @@ class StageDefinition:
     network: Callable[[Shape, Any], Network]
     objective: type[Objective]
     after: tuple[str, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    conditions: ConditionSet | None = None
     stackable: bool = False
     optimizer: Optimizer = adam
     schedule: Schedule = constant_then_linear
     losses: Mapping[str, str] = field(default_factory=dict)
 
-    def stage_names(self, stage: str) -> list[str]:
+    def networks(self, letters: Sequence[str]) -> tuple[Condition | None, ...]:
+        """The condition of each of its networks on a corpus of these modalities; None for the one for all."""
+        return conditions_of(self.conditions, letters) or (None,)
+
+    def stage_names(self, stage: str, letters: Sequence[str]) -> list[str]:
         """The names within a run of all stages that this definition makes of a system's stage of that name."""
-        return [f"{stage}-{condition}" for condition in self.conditions] or [stage]
+        return [stage if condition is None else f"{stage}-{condition}" for condition in self.networks(letters)]
 
     def make_hyperparameters(self, values: Mapping[str, HyperparameterValue]) -> TrainingHyperparameters:
         """Its hyperparameters with these values, by name.
@@ -206,6 +248,8 @@ class System:
         search_space: the hyperparameters to search unless a configuration says otherwise.
         featured_loss: the term that a report shows in a figure of its own.
         embedding: the features that a report shows in the plane.
+        fewest_modalities: of a corpus on which the system makes sense; where none can be missing, few do.
+        needs: the letters of modalities that a corpus must have, if networks read some by name.
     """
 
     name: str
@@ -214,3 +258,5 @@ class System:
     search_space: Mapping[str, SearchRange] = field(default_factory=dict)
     featured_loss: str | None = None
     embedding: Embedding | None = None
+    fewest_modalities: int = 2
+    needs: tuple[str, ...] = ()

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ifmmin.data.batches import availability
-from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
+from ifmmin.data.batches import Batch, availability
+from ifmmin.data.conditions import Condition, missing_conditions
 from ifmmin.model.stacking.generators import GeneratorStack
 
 Generator: TypeAlias = torch.Generator | GeneratorStack
@@ -72,17 +72,28 @@ def _shifted(x: Tensor, bits: int) -> Tensor:
     return shifted
 
 
-def draw_availability(
-    like: Tensor, generator: Generator, conditions: Sequence[Condition] = MISSING_CONDITIONS
-) -> Tensor:
-    """One of these conditions for each utterance, uniformly: a mask, bool (batch, 3).
+def draw_availability(batch: Batch, generator: Generator, conditions: Sequence[Condition] | None = None) -> Tensor:
+    """What each utterance of a batch is left with at this visit: a mask, bool (batch, modalities).
+
+    A condition is drawn uniformly among those that leave the utterance with something; what it lacks is missing too.
 
     Args:
-        like: anything of these utterances, (batch, ...).
+        conditions: those to draw from; by default all in which a modality is missing.
     """
-    masks, count = availability(tuple(conditions), like.device), len(like)
-    chosen = drawn(lambda one: torch.randint(len(masks), (count,), generator=one, device=one.device), like, generator)
-    return masks[chosen]
+    chosen_from = missing_conditions(batch.letters) if conditions is None else tuple(conditions)
+    masks, count = availability(chosen_from, batch.letters, batch.rows.device), len(batch)
+    chosen = drawn(
+        lambda one: torch.randint(len(masks), (count,), generator=one, device=one.device), batch.rows, generator
+    )
+    if batch.present is None:
+        return masks[chosen]
+    possible = (masks & batch.present[:, None]).any(2)
+    share = drawn(
+        lambda one: torch.rand(count, generator=one, device=one.device, dtype=torch.float64), batch.rows, generator
+    )
+    rank = (share.to(masks.device) * possible.sum(1)).long()
+    among_possible = ((possible.cumsum(1) == rank[:, None] + 1) & possible).int().argmax(1)
+    return masks[torch.where(batch.present.all(1), chosen.to(masks.device), among_possible)] & batch.present
 
 
 def drawn(draw: Callable[[torch.Generator], Tensor], like: Tensor, generator: Generator) -> Tensor:

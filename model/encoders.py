@@ -5,16 +5,16 @@ is computed once for all utterances instead of once for each. On a CPU only the 
 through its encoder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import MODALITIES, Modality
+from ifmmin.data.modalities import Encoder, Modality
 from ifmmin.model.convolution import largest_response, within
 from ifmmin.model.draws import Generator, dropout
 from ifmmin.model.recurrence import run_lstm
@@ -44,7 +44,7 @@ class SpecificityEncoder(Protocol):
 
 
 class SequenceEncoder(nn.Module):
-    """Enc_a and Enc_v: a one-layer LSTM, then the maximum over time of its outputs.
+    """For frames, `lstm` (Enc_a and Enc_v of the paper): a one-layer LSTM, then the maximum over time of its outputs.
 
     On a CPU, utterances of like length go through it together: acoustic lengths vary 40-fold, and most steps of a batch
     that is padded to its longest would be padding.
@@ -76,7 +76,9 @@ class SequenceEncoder(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Enc_t, a TextCNN: convolutions over 3, 4 and 5 time steps, ReLU, maximum over time; dropout, linear, ReLU.
+    """For tokens, `textcnn` (Enc_t of the paper): convolutions over 3, 4 and 5 time steps, ReLU, maximum; linear, ReLU.
+
+    Before the linear layer there is dropout.
 
     A text shorter than the widest window counts as zero-padded up to it; no window reaches over padding otherwise.
     """
@@ -105,6 +107,34 @@ class TextEncoder(nn.Module):
         return F.relu(self.output(dropout(pooled, self.dropout_rate, generator)))
 
 
+class VectorEncoder(nn.Module):
+    """For one vector an utterance, `linear`: a linear layer and ReLU. Its input has a single time step."""
+
+    def __init__(self, features: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.output = nn.Linear(features, hidden)
+
+    def pool(self, x: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002
+        """The vectors, (batch, features), of (batch, 1, features)."""
+        return x[:, 0]
+
+    def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:  # noqa: ARG002
+        """Zeros, (batch, features)."""
+        return self.output.weight.new_zeros(len(lengths), self.output.in_features)
+
+    def project(self, pooled: Tensor, generator: Generator | None) -> Tensor:  # noqa: ARG002
+        """h_m, (batch, hidden), of the vectors."""
+        return F.relu(self.output(pooled))
+
+
+ENCODERS: Mapping[Encoder, Callable[[int, int], nn.Module]] = {
+    "lstm": SequenceEncoder,
+    "textcnn": TextEncoder,
+    "linear": VectorEncoder,
+}
+"""The encoder of a modality, by what its corpus says, from the numbers of features and of hidden units."""
+
+
 class InvarianceEncoder(nn.Sequential):
     """Enc', shared by the modalities: linear, LeakyReLU, linear, LeakyReLU; (..., hidden) to the same shape."""
 
@@ -117,8 +147,9 @@ class Encodings:
     """Both encodings of utterances, from which the encoding under any condition is assembled.
 
     Attributes:
-        real: h of the real inputs, (batch, 3, hidden), modalities in the order a, v, t.
-        zero: h of zero inputs of the same lengths, (batch, 3, hidden).
+        real: h of the real inputs, (batch, modalities, hidden), in the order of the corpus; that of zeros where an
+            utterance lacks a modality.
+        zero: h of zero inputs of the same lengths, (batch, modalities, hidden).
     """
 
     real: Tensor
@@ -128,29 +159,41 @@ class Encodings:
         return Encodings(self.real[rows], self.zero[rows])
 
     def under(self, available: Tensor) -> Tensor:
-        """h, (batch, 3, hidden), where `available`, bool (3,) or (batch, 3), says which inputs are real."""
+        """h, (batch, modalities, hidden).
+
+        Args:
+            available: which inputs are real, bool (modalities,) or (batch, modalities).
+        """
         return torch.where(available[..., None], self.real, self.zero)
 
 
 class SpecificityEncoders(nn.Module):
-    """Enc_a, Enc_v and Enc_t side by side."""
+    """The encoders of all modalities of a corpus side by side, each a child by the modality's letter.
 
-    def __init__(self, dimensions: Mapping[Modality, int], hidden: int = HIDDEN) -> None:
+    Args:
+        modalities: of the corpus.
+        dimensions: how many features each has, by letter.
+    """
+
+    def __init__(self, modalities: Sequence[Modality], dimensions: Mapping[str, int], hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.a = SequenceEncoder(dimensions["a"], hidden)
-        self.v = SequenceEncoder(dimensions["v"], hidden)
-        self.t = TextEncoder(dimensions["t"], hidden)
+        for modality in modalities:
+            self.add_module(modality.letter, ENCODERS[modality.encoder](dimensions[modality.letter], hidden))
 
-    def of(self, modality: Modality) -> SpecificityEncoder:
+    def of(self, letter: str) -> SpecificityEncoder:
         """The encoder of a modality."""
-        encoders: dict[Modality, SpecificityEncoder] = {"a": self.a, "v": self.v, "t": self.t}
-        return encoders[modality]
+        return cast(SpecificityEncoder, self.get_submodule(letter))
 
     def forward(self, batch: Batch, available: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        """h, (batch, 3, hidden), with zero inputs where `available`, bool (batch, 3), is False."""
+        """h, (batch, modalities, hidden), with zero inputs where `available`, bool (batch, modalities), is False.
+
+        What an utterance lacks is not available.
+        """
+        if batch.present is not None:
+            available = batch.present if available is None else available & batch.present
         parts = []
-        for index, modality in enumerate(MODALITIES):
-            encoder, x, lengths = self.of(modality), batch.features[modality], batch.lengths[modality]
+        for index, letter in enumerate(batch.letters):
+            encoder, x, lengths = self.of(letter), batch.input_of(letter), batch.lengths[letter]
             if available is None:
                 pooled = encoder.pool(x, lengths)
             else:
@@ -160,12 +203,15 @@ class SpecificityEncoders(nn.Module):
 
     def both(self, batch: Batch) -> Encodings:
         """The encodings of the real and of the zero inputs, without dropout: each utterance is encoded once."""
-        real, zero = [], []
-        for modality in MODALITIES:
-            encoder, x, lengths = self.of(modality), batch.features[modality], batch.lengths[modality]
-            real.append(encoder.project(encoder.pool(x, lengths), None))
-            zero.append(encoder.project(encoder.pool_zeros(lengths, x.shape[1]), None))
-        return Encodings(torch.stack(real, 1), torch.stack(zero, 1))
+        parts, nothing = [], []
+        for letter in batch.letters:
+            encoder, x, lengths = self.of(letter), batch.input_of(letter), batch.lengths[letter]
+            parts.append(encoder.project(encoder.pool(x, lengths), None))
+            nothing.append(encoder.project(encoder.pool_zeros(lengths, x.shape[1]), None))
+        real, zero = torch.stack(parts, 1), torch.stack(nothing, 1)
+        if batch.present is not None:
+            real = torch.where(batch.present[..., None], real, zero)
+        return Encodings(real, zero)
 
 
 def _pool_available(encoder: SpecificityEncoder, x: Tensor, lengths: Tensor, available: Tensor) -> Tensor:

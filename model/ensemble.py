@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from ifmmin.data.batches import Inputs
-from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Modality
+from ifmmin.data.conditions import all_conditions
 from ifmmin.data.corpus import Features, Statistics
 from ifmmin.data.errors import UserError
+from ifmmin.data.modalities import Modality, letters_of
 from ifmmin.model.definition import Network, Shape, Weights
 from ifmmin.model.evaluation import predict
 from ifmmin.model.hyperparameters import HyperparameterValue
@@ -27,6 +28,7 @@ class TrainedRun:
 
     Attributes:
         definition: a name in `model.systems.DEFINITIONS`.
+        modalities: of the corpus, in its order.
         dimensions: for each modality its number of features.
         lengths: for each modality the median length of the training set's utterances, in time steps.
         statistics: mean and deviation over the training set of the modalities that are standardised.
@@ -39,27 +41,33 @@ class TrainedRun:
     hyperparameters: Mapping[str, HyperparameterValue]
     precision: Precision
     classes: Sequence[str]
-    dimensions: Mapping[Modality, int]
-    lengths: Mapping[Modality, int]
-    statistics: Mapping[Modality, Statistics]
+    modalities: tuple[Modality, ...]
+    dimensions: Mapping[str, int]
+    lengths: Mapping[str, int]
+    statistics: Mapping[str, Statistics]
     weights: Sequence[Weights]
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """Those of the modalities, in their order."""
+        return letters_of(self.modalities)
 
     @cached_property
     def network(self) -> Network:
         """The network that was evaluated on the test set."""
         definition = DEFINITIONS[self.definition]
-        shape = Shape(self.dimensions, len(self.classes))
+        shape = Shape(self.modalities, self.dimensions, len(self.classes))
         return trained_network(definition, definition.make_hyperparameters(self.hyperparameters), shape, self.weights)
 
     def predict(self, features: Features) -> NDArray[np.float32]:
-        """Class probabilities in every condition, (7, utterances, classes).
+        """Class probabilities in every condition, (conditions, utterances, classes).
 
         A missing modality is replaced by zeros of the median length; networks use nothing of it but its length.
         """
         inputs = Inputs(features, self.dimensions, self.lengths, self.statistics)
         torch.set_num_threads(1)
         with autocast("cpu", self.precision):
-            probabilities: NDArray[np.float32] = predict(self.network, inputs, ALL_CONDITIONS).numpy()
+            probabilities: NDArray[np.float32] = predict(self.network, inputs, all_conditions(self.letters)).numpy()
         return probabilities
 
 
@@ -85,8 +93,8 @@ def predict_utterances(
     probabilities = (sums / count).astype(np.float32)
     rows = []
     for index, name in enumerate(names):
-        available = {m for m in MODALITIES if features[m][index] is not None}
-        for condition, of_classes in zip(ALL_CONDITIONS, probabilities[:, index], strict=True):
+        available = {letter for letter in run.letters if features[letter][index] is not None}
+        for condition, of_classes in zip(all_conditions(run.letters), probabilities[:, index], strict=True):
             needed = set(condition.available)
             if needed == available or (every_condition and needed < available):
                 rows.append((name, str(condition), run.classes[of_classes.argmax()], *of_classes))
@@ -97,20 +105,23 @@ def _check(run: TrainedRun, names: Sequence[str], features: Features) -> None:
     if not names:
         raise UserError("There are no utterances to predict; list them in utterances.csv.")
     for index, name in enumerate(names):
-        present = {modality: part for modality, parts in features.items() if (part := parts[index]) is not None}
+        present = [(m, part) for m in run.modalities if (part := features[m.letter][index]) is not None]
         if not present:
             raise UserError(f"Utterance {name} has no modality; give its features of at least one, or leave it out.")
-        for modality, part in present.items():
-            expected = run.dimensions[modality]
+        for modality, part in present:
+            letter = modality.letter
+            expected = run.dimensions[letter]
             if part.ndim != 2 or not len(part):
-                raise UserError(f"Utterance {name}: {modality} must be time steps of {expected} features each.")
+                raise UserError(f"Utterance {name}: {letter} must be time steps of {expected} features each.")
+            if modality.encoder == "linear" and len(part) > 1:
+                raise UserError(f"Utterance {name}: {letter} has {len(part)} time steps; the trained runs expect one.")
             if part.shape[1] != expected:
                 raise UserError(
-                    f"Utterance {name}: modality {modality} has {part.shape[1]} features; the trained runs expect "
+                    f"Utterance {name}: modality {letter} has {part.shape[1]} features; the trained runs expect "
                     f"{expected}."
                 )
             if not np.isfinite(part).all():
                 raise UserError(
-                    f"Utterance {name}: modality {modality} has NaN or infinite features; fix them, or leave the "
+                    f"Utterance {name}: modality {letter} has NaN or infinite features; fix them, or leave the "
                     "modality out."
                 )

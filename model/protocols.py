@@ -3,14 +3,14 @@
 Draws depend on seed, fold and protocol alone, so that all systems lose the same modalities and time steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Condition
+from ifmmin.data.conditions import all_conditions, full_condition, mask_of
 from ifmmin.model.definition import Network
 from ifmmin.model.evaluation import EVALUATION_BATCH, predict
 from ifmmin.model.run import stage_generator
@@ -45,15 +45,26 @@ def run_protocol(name: str, network: Network, examples: Examples, *, seed: int, 
     return torch.stack(predicted)
 
 
-def draw_conditions(count: int, rate: float, generator: torch.Generator) -> Tensor:
-    """Of each utterance a condition, as its place in `ALL_CONDITIONS`, int64 (count,).
+def draw_conditions(
+    count: int, rate: float, generator: torch.Generator, letters: Sequence[str], present: Tensor | None = None
+) -> Tensor:
+    """Of each utterance a condition, as its place in `all_conditions(letters)`, int64 (count,).
 
-    Every modality is missing with probability `rate`; an utterance that would lose all keeps one, each as likely.
+    Every modality is missing with probability `rate`; an utterance that would lose all keeps one of those it has, each
+    as likely.
+
+    Args:
+        present: which modalities each utterance has, bool (count, modalities); None if every one has all.
     """
-    available = torch.rand(count, len(MODALITIES), generator=generator) >= rate
-    kept = torch.randint(len(MODALITIES), (count,), generator=generator)
-    available[~available.any(1), kept[~available.any(1)]] = True
-    masks = torch.tensor([condition.mask for condition in ALL_CONDITIONS])
+    available = torch.rand(count, len(letters), generator=generator) >= rate
+    kept = torch.randint(len(letters), (count,), generator=generator)
+    if present is not None:
+        available &= present
+        weights = torch.rand(count, len(letters), generator=generator)
+        kept = torch.where(present.all(1), kept, weights.masked_fill(~present, -1).argmax(1))
+    lost = ~available.any(1)
+    available[lost, kept[lost]] = True
+    masks = torch.tensor([mask_of(condition, letters) for condition in all_conditions(letters)])
     return (available[:, None] == masks).all(2).int().argmax(1)
 
 
@@ -74,8 +85,9 @@ def drop_block(lengths: Tensor, longest: int, rate: float, generator: torch.Gene
 
 
 def _with_modalities_missing(network: Network, examples: Examples, rate: float, generator: torch.Generator) -> Tensor:
-    conditions = draw_conditions(len(examples), rate, generator)
-    probabilities = predict(network, examples, ALL_CONDITIONS)
+    letters = tuple(examples.dimensions)
+    conditions = draw_conditions(len(examples), rate, generator, letters, examples.present)
+    probabilities = predict(network, examples, all_conditions(letters))
     return probabilities[conditions, torch.arange(len(examples))]
 
 
@@ -83,11 +95,12 @@ Drop = Callable[[Tensor, int, float, torch.Generator], Tensor]
 
 
 def _with_frames_missing(drop: Drop) -> Callable[[Network, Examples, float, torch.Generator], Tensor]:
-    """All modalities are available, and the time steps that `drop` draws for each are zero."""
+    """All modalities that utterances have are available, and the time steps that `drop` draws for each are zero."""
 
     def predict_dropped(network: Network, examples: Examples, rate: float, generator: torch.Generator) -> Tensor:
+        full = full_condition(examples.dimensions)
         batches = (_without(batch, drop, rate, generator) for batch in examples.batches(EVALUATION_BATCH))
-        logits = [network.logits(batch, (Condition.AVT,))[0] for batch in batches]
+        logits = [network.logits(batch, (full,))[0] for batch in batches]
         return torch.cat(logits).float().softmax(-1)
 
     return predict_dropped

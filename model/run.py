@@ -4,7 +4,7 @@ The loops that train it are `model.training`, for one run, and `model.stacking.t
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -85,6 +85,7 @@ class TrainingRun:
         self.objective.eval()  # what an objective compares with does not train; the loops switch the network alone
         check_objective(self.objective)
         self.optimizer = definition.optimizer(self.network.parameters(), hyperparameters)
+        self._counted = _counted(self.validation, self.network.selection)
         self.history: list[Epoch] = []
         self._best: dict[str, Tensor] = {}
         self._start = start
@@ -115,8 +116,8 @@ class TrainingRun:
                 f"The loss of epoch {epoch} is {losses['total']}: {losses}; a smaller learning_rate may help."
             )
         check_probabilities(self.network, probabilities, self.validation)
-        predictions = probabilities.argmax(-1).flatten().cpu().numpy()
-        labels = np.tile(self.validation.labels.numpy(), len(probabilities))
+        predictions = probabilities.argmax(-1).cpu()[self._counted].numpy()
+        labels = self.validation.labels.expand_as(self._counted)[self._counted].numpy()
         wa, ua = weighted_accuracy(labels, predictions), unweighted_accuracy(labels, predictions)
         if ua > max((earlier.validation_ua for earlier in self.history), default=-1.0):
             self._best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
@@ -135,6 +136,16 @@ class TrainingRun:
         if earlier and earlier.device == device:
             self._best = restore(earlier, self.network, self.optimizer, (self.order, self.draws))
             self.history = list(earlier.history)
+
+
+def _counted(validation: Examples, selection: Sequence[Condition]) -> Tensor:
+    """Which predictions of the validation set count, bool (conditions, utterances), on the CPU.
+
+    Those of utterances that have all modalities of a condition. If no utterance has those of any, as under full
+    modality where each lacks something, all count, and what an utterance lacks is missing.
+    """
+    evaluated = validation.evaluated(selection)
+    return evaluated if evaluated.any() else torch.ones_like(evaluated)
 
 
 def stage_generator(

@@ -100,11 +100,12 @@ def trained_network(
     Args:
         weights: of the one network, or of each of the definition's conditions in that order.
     """
-    networks = []
-    for condition, of_condition in zip(definition.conditions or (None,), weights, strict=True):
+    networks: dict[Condition, Network] = {}
+    for condition, of_condition in zip(definition.networks(shape.letters), weights, strict=True):
         network = definition.network(replace(shape, condition=condition), hyperparameters)
         load_weights(network, of_condition)
-        networks.append(network.to(device))
-    if definition.conditions:
-        return NetworkOfEachCondition(dict(zip(definition.conditions, networks, strict=True))).eval()
-    return networks[0]
+        network.to(device)
+        if condition is None:
+            return network
+        networks[condition] = network
+    return NetworkOfEachCondition(networks).eval()

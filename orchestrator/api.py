@@ -13,7 +13,7 @@ from ifmmin.data.errors import UserError
 from ifmmin.model.hyperparameters import HyperparameterValue
 from ifmmin.orchestrator import workflows
 from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
-from ifmmin.orchestrator.analysis.scores import COLUMNS, METRICS
+from ifmmin.orchestrator.analysis.scores import METRICS, columns_in
 from ifmmin.orchestrator.execution.events import Outcome, StageFailure
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import Configuration, load_configuration
@@ -58,7 +58,7 @@ class Result:
             for metric in METRICS
         }
         table = pd.concat(means, names=["metric"])
-        return table.reindex(columns=[column for column in COLUMNS if column in table])
+        return table.reindex(columns=list(columns_in(self.summary)))
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -219,7 +219,8 @@ def train(configuration: Configuration) -> RunResult:
             histories.append(result.tables["history"].to_pandas().assign(stage=name))
         else:
             predictions = result.tables["predictions"].to_pandas()
-    scores = score(predictions.assign(system=planned.system, fold=planned.fold, seed=planned.seed))
+    named = predictions.assign(system=planned.system, fold=planned.fold, seed=planned.seed)
+    scores = score(named, corpus.letters)
     return RunResult(weights, pd.concat(histories, ignore_index=True), predictions, scores)
 
 

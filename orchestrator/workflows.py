@@ -105,7 +105,7 @@ def load_complete(experiment: Experiment) -> "Results":
     """
     from ifmmin.orchestrator.analysis.results import load_results
 
-    results = load_results(experiment.plan, experiment.store)
+    results = load_results(experiment.plan, experiment.store, experiment.corpus.letters)
     if results is None:
         raise StoreError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
     return results
@@ -145,7 +145,7 @@ def predict(
     from ifmmin.orchestrator.analysis.trained_runs import trained_runs
 
     names = read_utterances(inputs)["utterance"].to_pylist()
-    features = read_features(inputs, names)
+    features = read_features(inputs, names, experiment.corpus.letters)
     return predict_utterances(trained_runs(experiment, runs), names, features, every_condition=every_condition)
 
 

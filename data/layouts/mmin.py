@@ -18,12 +18,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds
-from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
 from ifmmin.data.errors import CorpusError
 from ifmmin.data.layouts.arrays import read_array
+from ifmmin.data.modalities import AVT, letters_of
 
-FEATURES: dict[Modality, tuple[str, ...]] = {
+FEATURES: dict[str, tuple[str, ...]] = {
     "a": ("A/comparE.h5", "A/comparE_raw.h5"),
     "v": ("V/denseface.h5",),
     "t": ("L/bert_large.h5",),
@@ -64,8 +64,8 @@ def import_mmin(
     names = sorted(labels)
     position = {utterance: index for index, utterance in enumerate(names)}
     findings: list[Finding] = []
-    sequences: dict[Modality, Sequences] = {}
-    for modality in MODALITIES:
+    sequences: dict[str, Sequences] = {}
+    for modality in letters_of(AVT):
         sequences[modality], extra, file = _read_features(root, modality, names)
         if extra:
             findings.append(
@@ -86,7 +86,7 @@ def import_mmin(
             number: Fold(*(np.sort([position[n] for n in sets[s]]).astype(np.int64) for s in SETS))
             for number, sets in folds_by_name.items()
         },
-        standardised=("a",),
+        modalities=AVT,
         about=f"imported from the MMIN layout in {root.resolve().name}",
     )
     if fix_folds:
@@ -166,7 +166,7 @@ def _read_labels(file: Path) -> tuple[NDArray[np.int64], int]:
     return flat.astype(np.int64), int(flat.max()) + 1
 
 
-def _read_features(root: Path, modality: Modality, names: list[str]) -> tuple[Sequences, int, Path]:
+def _read_features(root: Path, modality: str, names: list[str]) -> tuple[Sequences, int, Path]:
     """The features of these utterances, the number of others in the file, and the file."""
     candidates = [root / path for path in FEATURES[modality]]
     file = next((path for path in candidates if path.is_file()), candidates[0])

@@ -22,11 +22,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ifmmin.data.audit import Finding, audit
-from ifmmin.data.conditions import Modality
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences
 from ifmmin.data.errors import CorpusError
+from ifmmin.data.modalities import AVT
 
-FEATURES: dict[Modality, str] = {"a": "audio", "v": "vision", "t": "text"}
+FEATURES: dict[str, str] = {"a": "audio", "v": "vision", "t": "text"}
 SPLITS = dict(zip(SETS, ("train", "valid", "test"), strict=True))
 SIGNS = ("negative", "neutral", "positive")
 
@@ -72,7 +72,7 @@ def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = ()) -> tuple[
         ),
         sequences={m: Sequences.of([sequence for part in sets for sequence in part.sequences(m)]) for m in FEATURES},
         folds={1: Fold(*(np.arange(*pair, dtype=np.int64) for pair in pairwise(ends)))},
-        standardised=("a",),
+        modalities=AVT,
         about=f"imported from the MMSA layout in {file.name}; classes are {_rule(edges)}",
     )
     return corpus, audit(corpus)
@@ -127,7 +127,7 @@ class _Set:
         self.labels = labels.astype(np.float64)
         self._check_count("regression_labels", len(labels))
 
-    def sequences(self, modality: Modality) -> list[NDArray[np.float32]]:
+    def sequences(self, modality: str) -> list[NDArray[np.float32]]:
         """The features of each utterance without padding, at least one time step."""
         key = FEATURES[modality]
         values = np.asarray(self._get(key))
@@ -137,7 +137,7 @@ class _Set:
         lengths = self._lengths(modality, values)
         return [padded[:length].astype(np.float32) for padded, length in zip(values, lengths, strict=True)]
 
-    def _lengths(self, modality: Modality, values: NDArray[Any]) -> NDArray[np.int64]:
+    def _lengths(self, modality: str, values: NDArray[Any]) -> NDArray[np.int64]:
         longest, key = values.shape[1], f"{FEATURES[modality]}_lengths"
         if modality == "t" and "text_bert" in self._content:
             masks = np.asarray(self._content["text_bert"])

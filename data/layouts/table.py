@@ -18,10 +18,10 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ifmmin.data.audit import Finding, audit
-from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import SETS, Corpus, Features, Fold, Sequences
 from ifmmin.data.errors import CorpusError
 from ifmmin.data.layouts.arrays import read_array
+from ifmmin.data.modalities import AVT, letters_of
 from ifmmin.data.splits import split
 
 
@@ -42,8 +42,8 @@ def import_table(root: Path, name: str, *, split_by: str | None = None, seed: in
     columns = {"utterance": names, "label": labels}
     others = [column for column in table.column_names if column not in ("utterance", "label", "set")]
     utterances = pa.table({**columns, **{column: table[column] for column in others}})
-    features = read_features(root, names)
-    sequences: dict[Modality, Sequences] = {}
+    features = read_features(root, names, letters_of(AVT))
+    sequences: dict[str, Sequences] = {}
     for modality, parts in features.items():
         present = [part for part in parts if part is not None]
         if len(present) < len(parts):
@@ -53,7 +53,7 @@ def import_table(root: Path, name: str, *, split_by: str | None = None, seed: in
         sequences[modality] = Sequences.of(present)
     folds = split(utterances, split_by, seed) if split_by else _folds(root, table)
     about = f"imported from the tables in {root.resolve().name}" + (f", split by {split_by}" if split_by else "")
-    corpus = Corpus(name, classes, utterances, sequences, folds, ("a",), about)
+    corpus = Corpus(name, classes, utterances, sequences, folds, AVT, about)
     return corpus, audit(corpus)
 
 
@@ -77,14 +77,14 @@ def read_utterances(root: Path) -> pa.Table:
     return table.set_column(table.column_names.index("utterance"), "utterance", pa.array(names))
 
 
-def read_features(root: Path, names: Sequence[str]) -> Features:
-    """Each modality's features of these utterances, (time, features); None where an utterance lacks the modality.
+def read_features(root: Path, names: Sequence[str], letters: Sequence[str]) -> Features:
+    """The features of these utterances in these modalities, (time, features); None where an utterance lacks one.
 
     Raises:
         CorpusError: a file is damaged, or the utterances of a modality differ in their number of features.
     """
     features: Features = {}
-    for modality in MODALITIES:
+    for modality in letters:
         table = _read_table(root, modality, parquet_only=True)
         if table is not None:
             parts = _from_table(root / f"{modality}.parquet", table, names)

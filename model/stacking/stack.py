@@ -157,4 +157,5 @@ def _stacked_buffer(runs: Sequence[TrainingRun], name: str) -> Tensor:
 
 def _parts(batch: Batch) -> tuple[Any, ...]:
     """A batch's tensors, as `torch.vmap` takes them."""
-    return batch.features, batch.lengths, batch.labels, batch.rows
+    parts = batch.features, batch.lengths, batch.labels, batch.rows
+    return parts if batch.present is None else (*parts, batch.present)

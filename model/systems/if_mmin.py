@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples, availability
-from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
+from ifmmin.data.conditions import Condition, full_condition, missing_conditions
 from ifmmin.model.definition import Embedding, Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, draw_availability
 from ifmmin.model.encoders import HIDDEN, Encodings, InvarianceEncoder, SpecificityEncoders, encode_set
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
 from ifmmin.model.imagination import BLOCK_SIZES, InvariantImagination
 from ifmmin.model.layers import Classifier, load_weights
-from ifmmin.model.losses import pairwise_discrepancy
+from ifmmin.model.losses import error_of_features, pairwise_discrepancy, wide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,36 +48,34 @@ class IFMMINHyperparameters(ImaginationHyperparameters):
 class InvariancePretraining(Network):
     """Stage 1: specificity encoders, the invariance encoder, and a classifier on [h; H]."""
 
-    selection = (Condition.AVT,)
-
     def __init__(self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
+        self.selection = (shape.full,)
+        self.encoders = SpecificityEncoders(shape.modalities, shape.dimensions, hidden)
         self.invariance = InvarianceEncoder(hidden)
-        self.classifier = Classifier(6 * hidden, shape.classes, hidden=hidden, dropout_rate=dropout_rate)
+        width = 2 * len(shape.modalities) * hidden
+        self.classifier = Classifier(width, shape.classes, hidden=hidden, dropout_rate=dropout_rate)
 
     def forward(self, h: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """H, (batch, 3, hidden), and logits of modality-specific features h, (batch, 3, hidden)."""
+        """H and logits of modality-specific features h; h and H are (batch, modalities, hidden)."""
         invariant = self.invariance(h)
         return invariant, self.classifier(torch.cat([h.flatten(1), invariant.flatten(1)], 1), generator)
 
     def losses(self, batch: Batch, moment_order: int, generator: Generator | None = None) -> Losses:
-        """L_cls + L_cmd under full modality (Zuo et al., ICASSP 2023)."""
+        """L_cls + L_cmd with all modalities that utterances have (Zuo et al., ICASSP 2023)."""
         invariant, logits = self(self.encoders(batch, None, generator), generator)
         classification = F.cross_entropy(logits, batch.labels)
-        discrepancy = pairwise_discrepancy(
-            invariant.float() if invariant.dtype == torch.bfloat16 else invariant, moment_order
-        )
+        discrepancy = pairwise_discrepancy(wide(invariant), moment_order, batch.present)
         return Losses(classification + discrepancy, {"cls": classification, "cmd": discrepancy})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
-        masks = availability(tuple(conditions), batch.labels.device)
+        masks = availability(conditions, batch.letters, batch.rows.device)
         return torch.stack([self(encodings.under(mask))[1] for mask in masks])
 
     def invariant_features(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
-        """H, (conditions, batch, 3 x hidden)."""
+        """H, (conditions, batch, modalities x hidden)."""
         return _invariant_features(self, batch, conditions)
 
 
@@ -87,7 +85,7 @@ class Targets:
 
     Attributes:
         specific: its h of the real and of the zero inputs.
-        invariant: its H of the full input, (utterances, 3, hidden).
+        invariant: its H of all that utterances have, (utterances, modalities, hidden).
     """
 
     specific: Encodings
@@ -104,21 +102,20 @@ class Targets:
 class IFMMIN(Network):
     """Stage 2: the encoders of stage 1, IF-IM, and a classifier on the joint representation C."""
 
-    selection = MISSING_CONDITIONS
-
     def __init__(
         self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
     ) -> None:
         super().__init__()
-        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
+        self.selection = shape.missing
+        self.encoders = SpecificityEncoders(shape.modalities, shape.dimensions, hidden)
         self.invariance = InvarianceEncoder(hidden)
-        self.imagination = InvariantImagination(3 * hidden, sizes=block_sizes)
+        self.imagination = InvariantImagination(len(shape.modalities) * hidden, sizes=block_sizes)
         self.classifier = Classifier(
             self.imagination.representation, shape.classes, hidden=hidden, dropout_rate=dropout_rate
         )
 
     def forward(self, h: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """H' and imagined features h', (batch, 3, hidden), and logits, of h under a condition, (batch, 3, hidden)."""
+        """H', imagined features h' and logits of h under a condition; features are (batch, modalities, hidden)."""
         invariant = self.invariance(h)
         imagined, representation = self.imagination(h.flatten(1), invariant.flatten(1))
         return invariant, imagined.view_as(h), self.classifier(representation, generator)
@@ -132,22 +129,22 @@ class IFMMIN(Network):
         lambda2: float,
         generator: Generator | None = None,
     ) -> Losses:
-        """L_cls + lambda1 L_img + lambda2 L_inv (Zuo et al., ICASSP 2023); `available` is bool (batch, 3)."""
+        """L_cls + lambda1 L_img + lambda2 L_inv (Zuo et al., ICASSP 2023); `available` is bool (batch, modalities)."""
         invariant, imagined, logits = self(self.encoders(batch, available, generator), generator)
         classification = F.cross_entropy(logits, batch.labels)
-        imagination = F.mse_loss(imagined, targets.specific[batch.rows].under(~available))
-        invariance = F.mse_loss(invariant, targets.invariant[batch.rows])
+        imagination = error_of_features(imagined, targets.specific[batch.rows].under(~available), batch.present)
+        invariance = error_of_features(invariant, targets.invariant[batch.rows], batch.present)
         total = classification + lambda1 * imagination + lambda2 * invariance
         return Losses(total, {"cls": classification, "img": imagination, "inv": invariance})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
-        masks = availability(tuple(conditions), batch.labels.device)
+        masks = availability(conditions, batch.letters, batch.rows.device)
         return torch.stack([self(encodings.under(mask))[2] for mask in masks])
 
     def invariant_features(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
-        """H', (conditions, batch, 3 x hidden)."""
+        """H', (conditions, batch, modalities x hidden)."""
         return _invariant_features(self, batch, conditions)
 
 
@@ -155,7 +152,7 @@ def _invariant_features(
     network: InvariancePretraining | IFMMIN, batch: Batch, conditions: Sequence[Condition]
 ) -> Tensor:
     encodings = network.encoders.both(batch)
-    masks = availability(tuple(conditions), batch.labels.device)
+    masks = availability(conditions, batch.letters, batch.rows.device)
     return torch.stack([network.invariance(encodings.under(mask)).flatten(1) for mask in masks])
 
 
@@ -186,7 +183,7 @@ class ImaginationObjective(Objective):
         self, network: IFMMIN, hyperparameters: ImaginationHyperparameters, examples: Examples, upstream: Upstream
     ) -> None:
         super().__init__(network, hyperparameters, examples, upstream)
-        teacher = InvariancePretraining(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
+        teacher = InvariancePretraining(Shape.of(examples), 0.0).to(examples.device)
         load_weights(teacher, upstream["pretrain"])
         network.encoders.load_state_dict(teacher.encoders.state_dict())
         network.invariance.load_state_dict(teacher.invariance.state_dict())
@@ -203,27 +200,27 @@ class ImaginationObjective(Objective):
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         """The losses of a batch."""
-        available = draw_availability(batch.labels, generator)
+        available = draw_availability(batch, generator)
         targets = Targets(Encodings(self.real, self.zero), self.invariant)
         return self.network.losses(batch, available, targets, self.hyperparameters.lambda1, self.lambda2, generator)
 
 
 def _embed(networks: Mapping[str, Network], batch: Batch) -> Tensor:
-    """H' in the six missing conditions, and H of stage 1 in the full one, (7, batch, 3 x hidden)."""
+    """H' in the missing conditions, and H of stage 1 in the full one, (conditions, batch, modalities x hidden)."""
     teacher, student = networks["pretrain"], networks["train"]
     assert isinstance(teacher, InvariancePretraining)
     assert isinstance(student, IFMMIN)
     return torch.cat(
         [
-            student.invariant_features(batch, MISSING_CONDITIONS),
-            teacher.invariant_features(batch, (Condition.AVT,)),
+            student.invariant_features(batch, missing_conditions(batch.letters)),
+            teacher.invariant_features(batch, (full_condition(batch.letters),)),
         ]
     )
 
 
 INVARIANT_FEATURES = Embedding(
     title="invariant features",
-    meaning="H' in each of the six missing conditions beside H of all modalities",
+    meaning="H' in each missing condition beside H of all modalities",
     features=_embed,
 )
 LOSSES = {

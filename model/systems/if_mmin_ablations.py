@@ -25,7 +25,7 @@ class UncascadedIFMMIN(IFMMIN):
         self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
     ) -> None:
         super().__init__(shape, dropout_rate, hidden=hidden, block_sizes=block_sizes)
-        self.imagination = UncascadedImagination(3 * hidden, sizes=block_sizes)
+        self.imagination = UncascadedImagination(len(shape.modalities) * hidden, sizes=block_sizes)
 
 
 class WithoutInvarianceObjective(ImaginationObjective):

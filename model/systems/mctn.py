@@ -3,10 +3,13 @@
 There is one model for each condition. A sequence-to-sequence network with attention translates the available modalities
 into the missing ones, and its translation back again; the states of its encoder are the joint representation, which
 a recurrent classifier reads. At test time the available modalities alone are read. Where nothing is missing there is
-nothing to translate: under {avt} the encoder and the classifier are trained alone.
+nothing to translate: under full modality the encoder and the classifier are trained alone.
 
 The original translates sequences aligned word by word. Ours differ in length between modalities, so each is
 brought to one time grid of `steps` points by interpolation (see `on_grid`).
+
+An utterance that lacks some of a condition's modalities trains its model with the others; one that lacks all of them
+does not train it. What an utterance lacks is no target of a translation.
 """
 
 from collections.abc import Sequence
@@ -14,13 +17,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition, Modality
+from ifmmin.data.conditions import Condition, missing_of
 from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System
 from ifmmin.model.draws import Generator, drawn, dropout
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
+from ifmmin.model.losses import mean_cross_entropy, mean_squared_error
 from ifmmin.model.recurrence import run_lstm, run_lstm_cell
 
 HIDDEN = 64
@@ -89,7 +92,8 @@ class MCTN(Network):
         self.selection = (shape.condition,)
         self.steps = steps
         self.dropout_rate = dropout_rate
-        missing = sum(shape.dimensions[m] for m in self.condition.missing)
+        self.translated = missing_of(shape.condition, shape.letters)
+        missing = sum(shape.dimensions[m] for m in self.translated)
         self.available = Language(
             sum(shape.dimensions[m] for m in self.condition.available), hidden, written=missing > 0
         )
@@ -113,11 +117,13 @@ class MCTN(Network):
         language: Language,
         truth: Tensor | None = None,
         forced: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> Tensor:
         """A translation, (batch, steps, features), from what `nn.LSTM` returned for the encoded sequences.
 
         Every step reads what the step before wrote, the first one zeros; but `truth`, (batch, steps, features), of the
-        step before where `forced`, bool (batch, steps), was True there.
+        step before where `forced`, bool (batch, steps), was True there and the truth is `known`, bool (batch, 1,
+        features); None if all of it is.
         """
         state = (state[0][0], state[1][0])
         word = encoded.new_zeros(len(encoded), language.read.in_features)
@@ -128,23 +134,29 @@ class MCTN(Network):
             words.append(written)
             word = written
             if truth is not None and forced is not None:
-                word = torch.where(forced[:, step, None], truth[:, step], written)
+                read = forced[:, step, None] if known is None else forced[:, step, None] & known[:, 0]
+                word = torch.where(read, truth[:, step], written)
         return torch.stack(words, 1)
 
     def losses(self, batch: Batch, hyperparameters: MCTNHyperparameters, generator: Generator | None = None) -> Losses:
         """L_cls + L_trans + L_cycle, the latter two mean squared errors over all coordinates of the grid."""
         source = on_grid(batch, self.condition.available, self.steps)
         encoded, state = run_lstm(self.encoder, self.available.read(source))
-        classification = F.cross_entropy(self.classify(encoded, generator), batch.labels)
-        if not self.condition.missing:
+        known = _known(batch, self.condition.available)
+        some = None if known is None else known.any((1, 2))
+        classification = mean_cross_entropy(self.classify(encoded, generator), batch.labels, some)
+        if not self.translated:
             return Losses(classification, {"cls": classification})
 
-        target = on_grid(batch, self.condition.missing, self.steps)
+        target, wanted = on_grid(batch, self.translated, self.steps), _known(batch, self.translated)
+        if some is not None and known is not None and wanted is not None:
+            known, wanted = known & some[:, None, None], wanted & some[:, None, None]
         there, back = (_draw_forced(batch, self.steps, hyperparameters.teacher_forcing, generator) for _ in range(2))
-        translated = self.translate(encoded, state, self.missing, target, there)
+        translated = self.translate(encoded, state, self.missing, target, there, wanted)
         encoded, state = run_lstm(self.encoder, self.missing.read(translated))
-        returned = self.translate(encoded, state, self.available, source, back)
-        translation, cycle = F.mse_loss(translated, target), F.mse_loss(returned, source)
+        returned = self.translate(encoded, state, self.available, source, back, known)
+        translation = mean_squared_error(translated, target, wanted)
+        cycle = mean_squared_error(returned, source, known)
         return Losses(
             classification + hyperparameters.translation_weight * translation + hyperparameters.cycle_weight * cycle,
             {"cls": classification, "trans": translation, "cycle": cycle},
@@ -157,7 +169,18 @@ class MCTN(Network):
         return self.classify(run_lstm(self.encoder, self.available.read(source))[0])[None]
 
 
-def on_grid(batch: Batch, modalities: Sequence[Modality], steps: int) -> Tensor:
+def _known(batch: Batch, modalities: Sequence[str]) -> Tensor | None:
+    """Which coordinates of some modalities utterances have, bool (batch, 1, features of all); None if all have all."""
+    if batch.present is None:
+        return None
+    parts = []
+    for modality in modalities:
+        there = batch.present[:, batch.letters.index(modality), None, None]
+        parts.append(there.expand(-1, 1, batch.features[modality].shape[2]))
+    return torch.cat(parts, 2)
+
+
+def on_grid(batch: Batch, modalities: Sequence[str], steps: int) -> Tensor:
     """Some modalities' features on one time grid, (batch, steps, features of all).
 
     The time of each utterance and modality is cut into `steps` equal cells; a cell's value is the mean of the sequence
@@ -166,7 +189,7 @@ def on_grid(batch: Batch, modalities: Sequence[Modality], steps: int) -> Tensor:
     """
     parts = []
     for modality in modalities:
-        x, lengths = batch.features[modality], batch.lengths[modality]
+        x, lengths = batch.input_of(modality), batch.lengths[modality]
         edges = torch.arange(steps + 1, device=x.device, dtype=x.dtype) / steps * lengths[:, None]
         frames = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
         start, end = edges[:, :-1, None], edges[:, 1:, None]
@@ -203,7 +226,7 @@ SYSTEM = System(
             hyperparameters=MCTNHyperparameters,
             network=lambda shape, hyperparameters: MCTN(shape, hyperparameters.dropout, hyperparameters.steps),
             objective=TranslationObjective,
-            conditions=ALL_CONDITIONS,
+            conditions="all",
             stackable=True,
             losses={
                 "cls": "classification, $L_{cls}$",

@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples, availability
-from ifmmin.data.conditions import MISSING_CONDITIONS, Condition
+from ifmmin.data.conditions import Condition
 from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, draw_availability
 from ifmmin.model.encoders import HIDDEN, Encodings, SpecificityEncoders, encode_set
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
 from ifmmin.model.imagination import BLOCK_SIZES, ResidualImagination
 from ifmmin.model.layers import Classifier, load_weights
+from ifmmin.model.losses import error_of_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +48,16 @@ class MMINHyperparameters(MMINWithoutCycleHyperparameters):
 class FullModalityNetwork(Network):
     """Specificity encoders and a classifier on h."""
 
-    selection: tuple[Condition, ...] = (Condition.AVT,)
-
     def __init__(self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
-        self.classifier = Classifier(3 * hidden, shape.classes, hidden=hidden, dropout_rate=dropout_rate)
+        self.selection = (shape.full,)
+        self.encoders = SpecificityEncoders(shape.modalities, shape.dimensions, hidden)
+        self.classifier = Classifier(
+            len(shape.modalities) * hidden, shape.classes, hidden=hidden, dropout_rate=dropout_rate
+        )
 
     def losses(self, batch: Batch, available: Tensor | None = None, generator: Generator | None = None) -> Losses:
-        """L_cls with these modalities available, bool (batch, 3); without, with all."""
+        """L_cls with these modalities available, bool (batch, modalities); without, with all that utterances have."""
         h = self.encoders(batch, available, generator)
         classification = F.cross_entropy(self.classifier(h.flatten(1), generator), batch.labels)
         return Losses(classification, {"cls": classification})
@@ -63,27 +65,26 @@ class FullModalityNetwork(Network):
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
-        masks = availability(tuple(conditions), batch.labels.device)
+        masks = availability(conditions, batch.letters, batch.rows.device)
         return torch.stack([self.classifier(encodings.under(mask).flatten(1)) for mask in masks])
 
 
 class MMINWithoutCycle(Network):
     """The encoders of stage 1, the imagination module, and a classifier on the joint representation C."""
 
-    selection = MISSING_CONDITIONS
-
     def __init__(
         self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
     ) -> None:
         super().__init__()
-        self.encoders = SpecificityEncoders(shape.dimensions, hidden)
-        self.imagination = ResidualImagination(3 * hidden, sizes=block_sizes)
+        self.selection = shape.missing
+        self.encoders = SpecificityEncoders(shape.modalities, shape.dimensions, hidden)
+        self.imagination = ResidualImagination(len(shape.modalities) * hidden, sizes=block_sizes)
         self.classifier = Classifier(
             self.imagination.representation, shape.classes, hidden=hidden, dropout_rate=dropout_rate
         )
 
     def forward(self, h: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Imagined features h', (batch, 3, hidden), and logits, of h under a condition, (batch, 3, hidden)."""
+        """Imagined features h' and logits of h under a condition; h and h' are (batch, modalities, hidden)."""
         imagined, representation = self.imagination(h.flatten(1))
         return imagined.view_as(h), self.classifier(representation, generator)
 
@@ -95,7 +96,12 @@ class MMINWithoutCycle(Network):
         hyperparameters: MMINWithoutCycleHyperparameters,
         generator: Generator | None = None,
     ) -> Losses:
-        """L_cls + 4 L_img; `available` is bool (batch, 3), `teacher` holds stage 1's encodings of the whole set."""
+        """L_cls + 4 L_img.
+
+        Args:
+            available: bool (batch, modalities).
+            teacher: stage 1's encodings of the whole set.
+        """
         return self._losses(batch, available, teacher, hyperparameters, generator)[0]
 
     def _losses(
@@ -110,14 +116,14 @@ class MMINWithoutCycle(Network):
         h = self.encoders(batch, available, generator)
         imagined, logits = self(h, generator)
         classification = F.cross_entropy(logits, batch.labels)
-        imagination = F.mse_loss(imagined, teacher[batch.rows].under(~available))
+        imagination = error_of_features(imagined, teacher[batch.rows].under(~available), batch.present)
         terms = {"cls": classification, "img": imagination}
         return Losses(classification + hyperparameters.img_weight * imagination, terms), h, imagined
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes), without dropout."""
         encodings = self.encoders.both(batch)
-        masks = availability(tuple(conditions), batch.labels.device)
+        masks = availability(conditions, batch.letters, batch.rows.device)
         return torch.stack([self(encodings.under(mask))[1] for mask in masks])
 
 
@@ -128,10 +134,10 @@ class MMIN(MMINWithoutCycle):
         self, shape: Shape, dropout_rate: float, *, hidden: int = HIDDEN, block_sizes: Sequence[int] = BLOCK_SIZES
     ) -> None:
         super().__init__(shape, dropout_rate, hidden=hidden, block_sizes=block_sizes)
-        self.backward_imagination = ResidualImagination(3 * hidden, sizes=block_sizes)
+        self.backward_imagination = ResidualImagination(len(shape.modalities) * hidden, sizes=block_sizes)
 
     def cycle(self, imagined: Tensor) -> Tensor:
-        """The features h imagined back from h', both (batch, 3, hidden)."""
+        """The features h imagined back from h', both (batch, modalities, hidden)."""
         cycled: Tensor = self.backward_imagination(imagined.flatten(1))[0].view_as(imagined)
         return cycled
 
@@ -146,7 +152,7 @@ class MMIN(MMINWithoutCycle):
         """L_cls + 4 L_img + 2 L_cycle; the cycle's target h is not trained by it."""
         assert isinstance(hyperparameters, MMINHyperparameters)
         losses, h, imagined = self._losses(batch, available, teacher, hyperparameters, generator)
-        cycle = F.mse_loss(self.cycle(imagined), h.detach())
+        cycle = error_of_features(self.cycle(imagined), h.detach(), batch.present)
         return Losses(losses.total + hyperparameters.cycle_weight * cycle, {**losses.terms, "cycle": cycle})
 
 
@@ -176,7 +182,7 @@ class ImaginationObjective(Objective):
         upstream: Upstream,
     ) -> None:
         super().__init__(network, hyperparameters, examples, upstream)
-        pretrained = FullModalityNetwork(Shape(examples.dimensions, examples.classes), 0.0).to(examples.device)
+        pretrained = FullModalityNetwork(Shape.of(examples), 0.0).to(examples.device)
         load_weights(pretrained, upstream["pretrain"])
         network.encoders.load_state_dict(pretrained.encoders.state_dict())
         teacher = encode_set(pretrained.encoders, examples)
@@ -185,7 +191,7 @@ class ImaginationObjective(Objective):
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         """The losses of a batch."""
-        available = draw_availability(batch.labels, generator)
+        available = draw_availability(batch, generator)
         return self.network.losses(batch, available, Encodings(self.real, self.zero), self.hyperparameters, generator)
 
 

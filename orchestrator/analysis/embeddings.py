@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.conditions import all_conditions
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.catalogue import systems
 from ifmmin.orchestrator.planning.plan import Run
@@ -68,7 +68,7 @@ def embed_run(experiment: Experiment, run: Run) -> pd.DataFrame:
             "system": run.system,
             "fold": run.fold,
             "seed": run.seed,
-            "condition": np.repeat(ALL_CONDITIONS, len(labels)).tolist(),
+            "condition": np.repeat(all_conditions(experiment.corpus.letters), len(labels)).tolist(),
             "label": np.tile(labels, len(features)),
             "x": plane[:, 0],
             "y": plane[:, 1],
@@ -102,7 +102,7 @@ def _networks(experiment: Experiment, run: Run) -> "dict[str, Network]":
 
     networks = {}
     for stage, definition in SYSTEMS[run.system].stages.items():
-        keys = [run.stages[name] for name in definition.stage_names(stage)]
+        keys = [run.stages[name] for name in definition.stage_names(stage, experiment.corpus.letters)]
         hyperparameters = definition.make_hyperparameters(experiment.plan.stages[keys[0]].hyperparameters)
         weights = [experiment.store.read_weights(key) for key in keys]
         networks[stage] = trained_network(definition, hyperparameters, Shape.of(experiment.corpus), weights)

@@ -5,7 +5,10 @@ import pandas as pd
 from ifmmin.data.audit import is_iemocap
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError
-from ifmmin.orchestrator.analysis.scores import COLUMNS, METRICS
+from ifmmin.data.modalities import AVT, letters_of
+from ifmmin.orchestrator.analysis.scores import METRICS, columns_of
+
+LETTERS = letters_of(AVT)
 
 _FIGURES: dict[str, dict[str, tuple[float, ...]]] = {
     "MMIN, as repeated in 2026": {
@@ -26,7 +29,7 @@ _FIGURES: dict[str, dict[str, tuple[float, ...]]] = {
         "ua": (70.21, 52.03, 77.66, 66.22, 79.88, 74.18, 70.03),
     },
 }
-"""In %, by system and metric, in the order of `COLUMNS`; the full condition where it was published. MMIN, CIF-MMIN,
+"""In %, by system and metric, in the order of the tables; the full condition where it was published. MMIN, CIF-MMIN,
 GCNet and MoMKE are from one comparison of 2026; the re-run of IF-MMIN is the mean of the figures for women and men in a
 public study of gender bias over ten folds."""
 
@@ -37,12 +40,15 @@ def published_summary(corpus: Corpus) -> pd.DataFrame:
     Raises:
         UserError: the corpus is not IEMOCAP with its four classes.
     """
-    if not is_iemocap(corpus.names) or len(corpus.classes) != 4:
-        raise UserError(f"Published figures are for IEMOCAP with four classes, and '{corpus.name}' is not that.")
+    if not is_iemocap(corpus.names) or len(corpus.classes) != 4 or corpus.letters != LETTERS:
+        raise UserError(
+            f"Published figures are for IEMOCAP with four classes and the modalities {', '.join(LETTERS)}, and "
+            f"'{corpus.name}' is not that."
+        )
     rows = []
     for system, metrics in _FIGURES.items():
-        for index, condition in enumerate(COLUMNS):
+        for index, condition in enumerate(columns_of(LETTERS)):
             values = {name: figures[index] / 100 for name, figures in metrics.items() if index < len(figures)}
             rows.append({"system": system, "condition": condition, **values})
     moments = [name for metric in METRICS for name in (metric, f"{metric}_std")]
-    return pd.DataFrame(rows).reindex(columns=["system", "condition", "runs", "folds", "seeds", *moments])
+    return pd.DataFrame(rows).reindex(columns=["system", "condition", "runs", "folds", "seeds", "utterances", *moments])

@@ -47,13 +47,17 @@ class Results:
         return Results(runs, predictions, history.dropna(axis=1, how="all"), scores, summary, times)
 
 
-def load_results(plan: Plan, store: Store) -> Results | None:
-    """The results of all complete runs, or None if there is no complete run."""
+def load_results(plan: Plan, store: Store, letters: Sequence[str]) -> Results | None:
+    """The results of all complete runs, or None if there is no complete run.
+
+    Args:
+        letters: of the modalities of the corpus.
+    """
     runs = completed_runs(plan, store)
     if not runs:
         return None
     predictions = load_predictions(runs, store)
-    scores = score(predictions)
+    scores = score(predictions, letters)
     return Results(runs, predictions, load_history(runs, store), scores, summarise(scores), load_times(runs, store))
 
 
@@ -64,7 +68,7 @@ def completed_runs(plan: Plan, store: Store) -> list[Run]:
 
 
 def load_predictions(runs: Iterable[Run], store: Store) -> pd.DataFrame:
-    """Test predictions of runs, a row for each run, condition and utterance.
+    """Test predictions of runs, a row for each run, condition and utterance that has the condition's modalities.
 
     Columns: system, fold, seed, utterance, condition, label, prediction, probabilities (a vector over the classes).
     """

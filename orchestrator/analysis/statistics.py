@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ifmmin.data.conditions import FULL_CONDITION
 from ifmmin.data.corpus import Corpus
-from ifmmin.orchestrator.analysis.scores import METRICS, RUN
+from ifmmin.orchestrator.analysis.scores import METRICS, RUN, conditions_in
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
@@ -29,7 +28,8 @@ _PAIR = ["fold", "seed", "condition"]
 class Estimate:
     """A mean over runs, its confidence interval, and the two-sided p-value of its being zero.
 
-    The interval of a single run is NaN; its p-value too, and that of values that are all the same.
+    The interval of a single run is NaN; its p-value too, and that of values that are all the same. Without any run all
+    are NaN.
     """
 
     mean: float
@@ -66,13 +66,15 @@ def corrected_t(values: ArrayLike, share: float) -> Estimate:
     """The mean of values with its confidence interval and p-value by the corrected resampled t-test.
 
     Args:
-        values: one for each run: scores, or differences of paired runs.
+        values: one for each run: scores, or differences of paired runs; NaN where a run has none.
         share: n_test / n_train.
     """
     from scipy.special import stdtr, stdtrit  # `scipy.stats`, which wraps them, takes a second to import
 
     sample = np.asarray(values, dtype=np.float64)
-    count, mean = len(sample), float(sample.mean())
+    sample = sample[np.isfinite(sample)]
+    count = len(sample)
+    mean = float(sample.mean()) if count else np.nan
     if count < 2:
         return Estimate(mean, np.nan, np.nan, np.nan)
     if np.ptp(sample) < _EQUAL:
@@ -110,7 +112,8 @@ def compare(scores: pd.DataFrame, reference: str, share: float) -> Comparison:
     for system, part in scores[scores["system"] != reference].groupby("system", sort=False):
         paired = part.set_index(_PAIR).join(theirs, rsuffix="_reference", how="inner")
         for condition, runs in paired.groupby(level="condition", sort=False):
-            rows += [(system, condition, m, len(runs), *_difference(runs, m, share)) for m in METRICS]
+            both = runs.dropna(subset=[name for m in METRICS for name in (m, f"{m}_reference")])
+            rows += [(system, condition, m, len(both), *_difference(both, m, share)) for m in METRICS]
     columns = ["system", "condition", "metric", "runs", "difference", "low", "high", "p"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["p_holm"] = frame.groupby(["condition", "metric"])["p"].transform(lambda p: holm(p.to_numpy()))
@@ -153,7 +156,7 @@ def intervals(scores: pd.DataFrame, share: float) -> pd.DataFrame:
 
 def cost_of_missing(scores: pd.DataFrame, share: float) -> pd.DataFrame:
     """The full condition minus each missing condition, within every run. Columns as of `intervals`."""
-    complete = scores["condition"] == FULL_CONDITION
+    complete = scores["condition"] == conditions_in(scores)[-1]
     full = scores[complete].set_index(RUN)
     runs = pd.MultiIndex.from_frame(scores[RUN])
     lost = {metric: full[metric].reindex(runs).to_numpy() - scores[metric].to_numpy() for metric in METRICS}

@@ -3,10 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ifmmin.data.conditions import MODALITIES
-from ifmmin.data.corpus import training_statistics
+from ifmmin.data.corpus import standardisation, training_lengths
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.plan import Run
 
@@ -20,7 +17,7 @@ def trained_runs(experiment: Experiment, runs: Iterable[Run]) -> "Iterator[Train
 
     corpus = experiment.corpus
     for run in runs:
-        stage, train = experiment.plan.stages[run.evaluation], corpus.folds[run.fold].train
+        stage = experiment.plan.stages[run.evaluation]
         yield TrainedRun(
             fold=run.fold,
             seed=run.seed,
@@ -28,8 +25,9 @@ def trained_runs(experiment: Experiment, runs: Iterable[Run]) -> "Iterator[Train
             hyperparameters=stage.hyperparameters,
             precision=stage.precision,
             classes=corpus.classes,
+            modalities=corpus.modalities,
             dimensions=corpus.dimensions,
-            lengths={m: int(np.median(corpus.sequences[m].lengths[train])) for m in MODALITIES},
-            statistics={m: training_statistics(corpus, run.fold, m) for m in corpus.standardised},
+            lengths=training_lengths(corpus, run.fold),
+            statistics=standardisation(corpus, run.fold),
             weights=[experiment.store.read_weights(key) for key in stage.upstream.values()],
         )

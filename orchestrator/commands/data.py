@@ -26,10 +26,10 @@ def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
 
     from ifmmin.data.catalogue import corpus_names, find_corpus
 
-    table = Table("corpus", "utterances", "classes", "folds", "a, v, t features", "about")
+    table = Table("corpus", "utterances", "classes", "folds", "features", "about")
     for name in corpus_names(storage):
         corpus = find_corpus(name, storage)
-        dimensions = ", ".join(str(d) for d in corpus.dimensions.values())
+        dimensions = ", ".join(f"{letter} {dimension}" for letter, dimension in corpus.dimensions.items())
         about = corpus.about.split(". ")[0]
         table.add_row(name, f"{len(corpus):,}", str(len(corpus.classes)), str(len(corpus.folds)), dimensions, about)
     Console().print(table)
@@ -140,16 +140,15 @@ def synth(
 ) -> None:
     """Draw a synthetic corpus in the shape of IEMOCAP whose best possible accuracy in each condition is known."""
     from ifmmin.data.catalogue import folder_for
-    from ifmmin.data.conditions import MODALITIES
     from ifmmin.data.corpus import write_corpus
     from ifmmin.data.errors import CorpusError
-    from ifmmin.data.synthesis import synthesise
+    from ifmmin.data.synthesis import LETTERS, synthesise
 
     sizes = [part.strip() for part in dimensions.split(",")]
-    if len(sizes) != len(MODALITIES) or not all(size.isdecimal() for size in sizes):
+    if len(sizes) != len(LETTERS) or not all(size.isdecimal() for size in sizes):
         raise CorpusError(f"--dimensions {dimensions}: write three whole numbers, such as 130,342,1024.")
     folder = folder_for(name, storage)
-    features = dict(zip(MODALITIES, map(int, sizes), strict=True))
+    features = dict(zip(LETTERS, map(int, sizes), strict=True))
     corpus = write_corpus(synthesise(name, utterances=utterances, dimensions=features, seed=seed), folder)
     best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in corpus.best.items())
     typer.echo(f"Wrote '{name}': {len(corpus):,} utterances. Best possible WA in %: {best}.")
@@ -180,12 +179,16 @@ def _description(corpus: "Corpus") -> dict[str, object]:
         "speakers": None if corpus.speakers is None else len(set(corpus.speakers)),
         "classes": dict(zip(corpus.classes, counts, strict=True)),
         "modalities": {
-            modality: {
-                "features": sequences.dimension,
-                "standardised": modality in corpus.standardised,
-                "lengths": {f"{q:.0%}": int(np.quantile(sequences.lengths, q)) for q in quantiles},
+            modality.letter: {
+                "title": modality.title,
+                "features": corpus.dimensions[modality.letter],
+                "encoder": modality.encoder,
+                "standardised": modality.standardised,
+                "missing": int((lengths == 0).sum()),
+                "lengths": {f"{q:.0%}": int(np.quantile(lengths[lengths > 0], q)) for q in quantiles},
             }
-            for modality, sequences in corpus.sequences.items()
+            for modality in corpus.modalities
+            for lengths in [corpus.sequences[modality.letter].lengths]
         },
         "folds": {
             number: {"train": len(fold.train), "validation": len(fold.validation), "test": len(fold.test)}
@@ -209,11 +212,13 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
         best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in description["best"].items())
         console.print(f"best possible WA in %: {best}")
     lengths = Table(title="time steps", title_justify="left")
-    for column in ("modality", "features", "standardised", *next(iter(description["modalities"].values()))["lengths"]):
+    about = ("modality", "features", "encoder", "standardised", "missing")
+    for column in (*about, *next(iter(description["modalities"].values()))["lengths"]):
         lengths.add_column(column, justify="right")
-    for modality, values in description["modalities"].items():
+    for letter, values in description["modalities"].items():
         standardised = "in each fold" if values["standardised"] else "no"
-        lengths.add_row(modality, str(values["features"]), standardised, *map(str, values["lengths"].values()))
+        facts = (f"{letter} {values['title']}", values["features"], values["encoder"], standardised, values["missing"])
+        lengths.add_row(*map(str, facts), *map(str, values["lengths"].values()))
     console.print(lengths)
     folds = Table("fold", "train", "validation", "test", title="folds", title_justify="left")
     for number, sizes in description["folds"].items():

@@ -82,7 +82,7 @@ def _show_results(
     from ifmmin.orchestrator.commands.tables import show_table
     from ifmmin.orchestrator.workflows import write_report
 
-    results = load_results(experiment.plan, experiment.store)
+    results = load_results(experiment.plan, experiment.store, experiment.corpus.letters)
     if results is None:
         console.print("No run is complete yet.")
         _show_outcome(console, experiment, outcome, pending, started)

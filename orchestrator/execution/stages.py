@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from ifmmin.data.batches import Examples
-from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.conditions import all_conditions
 from ifmmin.data.corpus import Corpus
 from ifmmin.model.definition import Shape, Upstream
 from ifmmin.model.evaluation import predict
@@ -120,11 +120,16 @@ def _evaluate(stage: Stage, corpus: Corpus, upstream: Upstream, device: str) -> 
         if stage.protocol:
             columns: dict[str, Sequence[Any]] = {"rate": PROTOCOLS[stage.protocol].rates}
             probabilities = run_protocol(stage.protocol, network, test, seed=stage.seed, fold=stage.fold).numpy()
+            evaluated = np.ones(probabilities.shape[:2], dtype=bool)
         else:
-            columns = {"condition": ALL_CONDITIONS}
-            probabilities = predict(network, test, ALL_CONDITIONS).cpu().numpy()
-    tables = {"predictions": _predictions(corpus, test, columns, probabilities)}
-    return StageResult({}, tables, time.perf_counter() - started)
+            conditions = all_conditions(corpus.letters)
+            columns = {"condition": conditions}
+            probabilities = predict(network, test, conditions).cpu().numpy()
+            evaluated = test.evaluated(conditions).numpy()
+    predictions = _predictions(corpus, test, columns, probabilities)
+    if not evaluated.all():
+        predictions = predictions.filter(pa.array(evaluated.reshape(-1)))
+    return StageResult({}, {"predictions": predictions}, time.perf_counter() - started)
 
 
 def _predictions(

@@ -8,12 +8,13 @@ mistaken for theirs. `python -m tests.catalogue` writes the file.
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from ifmmin.data.conditions import Condition, ConditionSet, conditions_of
 from ifmmin.model.hyperparameters import Hyperparameter, HyperparameterValue
 from ifmmin.model.source import source_hash
 
@@ -34,6 +35,7 @@ class StageDescription:
     Attributes:
         definition: its name.
         version: of its code: that of the definition, followed by a hash where its source is not the released one.
+        conditions: those that have a network each, see `model.definition.StageDefinition`.
         losses: titles of the loss terms.
     """
 
@@ -41,8 +43,19 @@ class StageDescription:
     version: int | str
     hyperparameters: tuple[Hyperparameter, ...]
     after: tuple[str, ...]
-    conditions: tuple[str, ...]
+    conditions: ConditionSet | None
     losses: Mapping[str, str]
+
+    def stage_names(self, stage: str, letters: Sequence[str]) -> dict[str, Condition | None]:
+        """The names within a run of all stages that this definition makes of a system's stage of that name.
+
+        Each with the condition whose network it trains, if not one for all.
+
+        Args:
+            letters: of the modalities of the corpus.
+        """
+        conditions = conditions_of(self.conditions, letters)
+        return {f"{stage}-{condition}": condition for condition in conditions} or {stage: None}
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,8 @@ class SystemDescription:
     search_space: Mapping[str, tuple[HyperparameterValue, ...]]
     featured_loss: str | None
     embeds: bool
+    fewest_modalities: int
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -125,13 +140,12 @@ def read(content: Mapping[str, Any]) -> Catalogue:
         hyperparameters = tuple(
             Hyperparameter(**{**item, "choices": tuple(item["choices"])}) for item in kept["hyperparameters"]
         )
-        tuples = {name: tuple(kept[name]) for name in ("after", "conditions")}
-        return StageDescription(**{**kept, **tuples, "hyperparameters": hyperparameters})
+        return StageDescription(**{**kept, "after": tuple(kept["after"]), "hyperparameters": hyperparameters})
 
     def system(kept: Mapping[str, Any]) -> SystemDescription:
         stages = {name: stage(description) for name, description in kept["stages"].items()}
         space = {name: tuple(values) for name, values in kept["search_space"].items()}
-        return SystemDescription(**{**kept, "stages": stages, "search_space": space})
+        return SystemDescription(**{**kept, "stages": stages, "search_space": space, "needs": tuple(kept["needs"])})
 
     return Catalogue(
         **{
@@ -170,7 +184,7 @@ def describe(released: Mapping[str, Mapping[str, Any]]) -> Catalogue:
                         version=version(definition.name, definition.version, modules_of(definition)),
                         hyperparameters=hyperparameters_of(definition.hyperparameters),
                         after=definition.after,
-                        conditions=tuple(map(str, definition.conditions)),
+                        conditions=definition.conditions,
                         losses=dict(definition.losses),
                     )
                     for stage, definition in system.stages.items()
@@ -178,6 +192,8 @@ def describe(released: Mapping[str, Mapping[str, Any]]) -> Catalogue:
                 search_space=dict(system.search_space),
                 featured_loss=system.featured_loss,
                 embeds=system.embedding is not None,
+                fewest_modalities=system.fewest_modalities,
+                needs=system.needs,
             )
             for system in registered.SYSTEMS.values()
         },

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError, nearest
 from ifmmin.model.hyperparameters import HyperparameterValue
@@ -77,9 +76,12 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
     """The plan of an experiment on a corpus.
 
     Raises:
-        PlanError: a system, fold or hyperparameter is unknown, or a value is not valid.
+        PlanError: a system, fold or hyperparameter is unknown, a value is not valid, or a system needs more modalities
+            than the corpus has.
     """
     chosen = [_find_system(name) for name in configuration.systems]
+    for system in chosen:
+        _check_modalities(system, corpus)
     folds = sorted(corpus.folds) if configuration.folds == "all" else list(configuration.folds)
     unknown = [fold for fold in folds if fold not in corpus.folds]
     if unknown:
@@ -171,6 +173,20 @@ def _find_system(name: str) -> SystemDescription:
     return systems()[name]
 
 
+def _check_modalities(system: SystemDescription, corpus: Corpus) -> None:
+    if len(corpus.letters) < system.fewest_modalities:
+        able = [name for name, other in systems().items() if other.fewest_modalities <= len(corpus.letters)]
+        raise PlanError(
+            f"{system.name} needs a corpus of at least {system.fewest_modalities} modalities, and '{corpus.name}' has "
+            f"{len(corpus.letters)} ({', '.join(corpus.letters)}); choose {' or '.join(able)} with --systems."
+        )
+    if lacking := [letter for letter in system.needs if letter not in corpus.letters]:
+        raise PlanError(
+            f"{system.name} needs modality {lacking[0]}, and '{corpus.name}' has {', '.join(corpus.letters)}; choose "
+            "another corpus with --corpus."
+        )
+
+
 def _stages_of(
     system: SystemDescription,
     hyperparameters: Mapping[str, Hyperparameters],
@@ -186,9 +202,9 @@ def _stages_of(
         upstream = {other: key for earlier in description.after for other, key in keys[earlier].items()}
         content = {"action": "train", "version": description.version, "upstream": upstream, **what}
         stages = [
-            Stage.of(f"{name}-{condition}", {**content, "condition": Condition(condition)})
-            for condition in description.conditions
-        ] or [Stage.of(name, content)]
+            Stage.of(stage, content if condition is None else {**content, "condition": condition})
+            for stage, condition in description.stage_names(name, corpus.letters).items()
+        ]
         keys[name] = {stage.name: stage.key for stage in stages}
         yield from stages
     evaluation = {"action": "evaluate", "version": catalogue().evaluation, "upstream": keys[name], **what}

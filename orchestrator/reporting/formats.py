@@ -10,8 +10,7 @@ from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 
-from ifmmin.data.conditions import FULL_CONDITION
-from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS, METRICS
+from ifmmin.orchestrator.analysis.scores import METRICS, columns_in
 from ifmmin.orchestrator.analysis.statistics import CONFIDENCE, Comparison
 from ifmmin.orchestrator.reporting.tables import MARK, Cell, count_of, heading, make_blocks, notes, signed
 
@@ -34,7 +33,7 @@ def rich_comparison(comparison: Comparison) -> Table:
         "\n".join([f"with {CONFIDENCE:.0%} confidence intervals, each for itself; p as above", *comparison.cautions]),
     )
     shown.add_column("system", no_wrap=True)
-    columns = list(product(METRICS, (AVERAGE, FULL_CONDITION)))
+    columns = list(product(METRICS, columns_in(comparison.frame)[-2:]))
     for metric, condition in columns:
         shown.add_column(f"{metric.upper()} {heading(condition)}", justify="right")
     for system, part in comparison.frame.groupby("system", sort=False):
@@ -70,9 +69,10 @@ def _area(row: pd.Series) -> str:
 
 def markdown(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
     """The table in Markdown."""
+    columns = columns_in(summary)
     lines = [
-        f"| % | system | runs | {' | '.join(COLUMNS)} |",
-        f"| :-- | :-- | --: |{' --: |' * len(COLUMNS)}",
+        f"| % | system | runs | {' | '.join(columns)} |",
+        f"| :-- | :-- | --: |{' --: |' * len(columns)}",
     ]
     for name, rows in make_blocks(summary, comparison).items():
         for row in rows:
@@ -83,16 +83,17 @@ def markdown(summary: pd.DataFrame, comparison: Comparison | None = None) -> str
 
 def latex(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
     r"""The table in LaTeX, for `\usepackage{booktabs}`: systems as rows, WA above UA, the best in bold."""
+    columns = columns_in(summary)
     lines = [
         r"\begin{table*}",
         r"  \centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
         rf"  \caption{{Test accuracy in \%: {_escape('. '.join(notes(summary, comparison)))}.}}",
-        rf"  \begin{{tabular}}{{l{'r' * len(COLUMNS)}}}",
+        rf"  \begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"    \toprule",
-        rf"    System & {' & '.join(map(heading, COLUMNS))} \\",
+        rf"    System & {' & '.join(map(heading, columns))} \\",
     ]
     for name, rows in make_blocks(summary, comparison).items():
-        lines += [r"    \midrule", rf"    \multicolumn{{{len(COLUMNS) + 1}}}{{l}}{{\textit{{{name}}}}} \\"]
+        lines += [r"    \midrule", rf"    \multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{name}}}}} \\"]
         for row in rows:
             cells = " & ".join(_latex_cell(cell) for cell in row.cells)
             published = "" if row.runs else " (published)"
@@ -136,7 +137,7 @@ def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, bet
     shown = _plain_table(title, "\n".join(notes(summary, comparison)))
     shown.add_column("%", no_wrap=True)
     shown.add_column("system", no_wrap=True)
-    for condition in COLUMNS:
+    for condition in columns_in(summary):
         shown.add_column(heading(condition), justify="right")
     counts = summary["runs"].dropna().unique()
     for name, rows in make_blocks(summary, comparison).items():
@@ -172,6 +173,8 @@ def _escape(text: str) -> str:
 
 def _difference(row: pd.Series) -> str:
     difference, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
+    if isnan(difference):
+        return "–"  # noqa: RUF001  # a dash, as tables have it
     return signed(difference) if isnan(low) else f"{signed(difference)}\n\\[{signed(low)}, {signed(high)}]"
 
 

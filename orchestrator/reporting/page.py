@@ -13,17 +13,16 @@ import pandas as pd
 import yaml
 
 from ifmmin.data.audit import audit
-from ifmmin.data.conditions import ALL_CONDITIONS
-from ifmmin.data.corpus import Corpus
+from ifmmin.data.corpus import Corpus, Sequences
 from ifmmin.orchestrator.analysis.calibration import expected_calibration_error
 from ifmmin.orchestrator.analysis.experiment import Analysis, Details
-from ifmmin.orchestrator.analysis.scores import COLUMNS, METRICS
+from ifmmin.orchestrator.analysis.scores import METRICS, columns_in, conditions_in
 from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT, Comparison
 from ifmmin.orchestrator.analysis.subgroups import GAPS
 from ifmmin.orchestrator.execution.pace import in_words
 from ifmmin.orchestrator.reporting.description import describe_system
 from ifmmin.orchestrator.reporting.drawing import Drawing
-from ifmmin.orchestrator.reporting.tables import MARK, how_made, make_blocks, signed
+from ifmmin.orchestrator.reporting.tables import MARK, count_of_conditions, how_made, make_blocks, signed
 
 _LIBRARIES = ("ifmmin", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
 SUBGROUP_METRIC = "ua"
@@ -54,8 +53,9 @@ def render_page(
         complete=len(results.runs),
         planned=len(experiment.plan.runs),
         made=datetime.now(UTC),
-        columns=COLUMNS,
-        conditions=ALL_CONDITIONS,
+        columns=columns_in(analysis.summary),
+        missing=count_of_conditions(len(columns_in(analysis.summary)[:-2])),
+        conditions=conditions_in(results.predictions),
         metrics=[metric.upper() for metric in METRICS],
         mark=MARK,
         significant=SIGNIFICANT,
@@ -66,7 +66,7 @@ def render_page(
         share=analysis.share,
         areas=_areas(analysis.areas),
         calibration=expected_calibration_error(details.calibration),
-        subgroups=_subgroups(details),
+        subgroups=_subgroups(details, conditions_in(results.predictions)),
         subgroup_metric=SUBGROUP_METRIC.upper(),
         gap_meanings=GAPS,
         drawings=[_embed(drawing) for drawing in drawings],
@@ -80,13 +80,14 @@ def render_page(
 
 
 def _differences(comparison: Comparison | None) -> dict[str, list[tuple[str, list[pd.Series]]]]:
-    """By metric a row for each system with its differences in the order of `COLUMNS`."""
+    """By metric a row for each system with its differences in the order of the table."""
     if comparison is None:
         return {}
     rows: dict[str, list[tuple[str, list[pd.Series]]]] = {}
+    columns = columns_in(comparison.frame)
     for metric, of_metric in comparison.frame.groupby("metric", sort=False):
         systems = of_metric.groupby("system", sort=False)
-        rows[str(metric).upper()] = [(str(system), _in_order(part, COLUMNS)) for system, part in systems]
+        rows[str(metric).upper()] = [(str(system), _in_order(part, columns)) for system, part in systems]
     return rows
 
 
@@ -100,7 +101,7 @@ def _areas(areas: pd.DataFrame | None) -> list[tuple[str, str, list[pd.Series]]]
 
 @dataclass(frozen=True)
 class _SubgroupTable:
-    """One column's subgroups: `SUBGROUP_METRIC` of each, then the gaps; cells in the order of `ALL_CONDITIONS`."""
+    """One column's subgroups: `SUBGROUP_METRIC` of each, then the gaps; a cell for each condition."""
 
     column: str
     resampled: str
@@ -108,27 +109,28 @@ class _SubgroupTable:
     gaps: list[tuple[str, str, list[pd.Series]]]
 
 
-def _subgroups(details: Details) -> list[_SubgroupTable]:
+def _subgroups(details: Details, conditions: Sequence[str]) -> list[_SubgroupTable]:
     tables = []
     for column, gaps in details.gaps.groupby("column", sort=False):
         scores = details.subgroups[
             (details.subgroups["column"] == column) & (details.subgroups["metric"] == SUBGROUP_METRIC)
         ]
         resampled = str(gaps["resampled"].iloc[0])
-        tables.append(_SubgroupTable(str(column), resampled, _rows(scores, "subgroup"), _rows(gaps, "gap")))
+        rows = _rows(scores, "subgroup", conditions), _rows(gaps, "gap", conditions)
+        tables.append(_SubgroupTable(str(column), resampled, *rows))
     return tables
 
 
-def _rows(frame: pd.DataFrame, kind: str) -> list[tuple[str, str, list[pd.Series]]]:
+def _rows(frame: pd.DataFrame, kind: str, conditions: Sequence[str]) -> list[tuple[str, str, list[pd.Series]]]:
     """A row for each system and subgroup, or gap."""
     grouped = frame.groupby(["system", kind], sort=False)
-    return [(str(system), str(name), _in_order(part, ALL_CONDITIONS)) for (system, name), part in grouped]
+    return [(str(system), str(name), _in_order(part, conditions)) for (system, name), part in grouped]
 
 
 def _in_order(frame: pd.DataFrame, columns: Sequence[str]) -> list[pd.Series]:
-    """The rows of these conditions."""
+    """The rows of these conditions; NaN where there is none."""
     by_condition = {row["condition"]: row for _, row in frame.iterrows()}
-    return [by_condition[column] for column in columns]
+    return [by_condition.get(column, pd.Series(np.nan, frame.columns)) for column in columns]
 
 
 def _embed(drawing: Drawing) -> dict[str, str]:
@@ -151,11 +153,11 @@ def _facts(corpus: Corpus) -> list[tuple[str, str]]:
         ("classes", ", ".join(f"{name} {count:,}" for name, count in zip(corpus.classes, counts, strict=True))),
         *(
             (
-                {"a": "acoustic", "v": "visual", "t": "textual"}[modality],
-                f"{sequences.dimension} features, {sequences.lengths.min()} to {sequences.lengths.max()} time steps"
-                + (", standardised with each fold's training set" if modality in corpus.standardised else ""),
+                f"{modality.letter}: {modality.title}",
+                _features(corpus.sequences[modality.letter])
+                + (", standardised with each fold's training set" if modality.standardised else ""),
             )
-            for modality, sequences in corpus.sequences.items()
+            for modality in corpus.modalities
         ),
         ("folds (train / validation / test)", folds),
         ("fingerprint", corpus.fingerprint),
@@ -165,6 +167,14 @@ def _facts(corpus: Corpus) -> list[tuple[str, str]]:
             else []
         ),
     ]
+
+
+def _features(sequences: Sequences) -> str:
+    present = sequences.lengths[sequences.lengths > 0]
+    lacking = len(sequences) - len(present)
+    return f"{sequences.dimension} features, {present.min()} to {present.max()} time steps" + (
+        f", missing for {lacking:,} of {len(sequences):,} utterances" if lacking else ""
+    )
 
 
 def _versions() -> list[tuple[str, str]]:

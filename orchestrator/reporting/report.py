@@ -82,8 +82,10 @@ def _folders(report: Report) -> Iterator[tuple[str, Sequence[Drawing]]]:
 
 def _draw_comparison(analysis: Analysis, details: Details) -> Iterator[Drawing]:
     results, share = analysis.results, analysis.share
-    yield figures.scores_by_condition(results.scores, share)
-    yield figures.cost_of_missing_modalities(results.scores, share)
+    modalities = analysis.experiment.corpus.modalities
+    yield figures.scores_by_condition(results.scores, share, modalities)
+    if len(modalities) > 1:
+        yield figures.cost_of_missing_modalities(results.scores, share)
     if analysis.curves is not None:
         yield figures.robustness_curves(analysis.curves, share)
     yield from figures.featured_loss_curves(results.history)

@@ -9,7 +9,7 @@ from math import isnan
 
 import pandas as pd
 
-from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS, METRICS, RUN
+from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS, RUN, columns_in
 from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT, Comparison
 
 MARK = "†"
@@ -34,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A system's numbers in one metric, in the order of `COLUMNS`; `runs` is 0 for published ones."""
+    """A system's numbers in one metric, in the order of the table; `runs` is 0 for published ones."""
 
     system: str
     runs: int
@@ -55,7 +55,7 @@ def _make_rows(summary: pd.DataFrame, metric: str, comparison: Comparison | None
     computed = summary[summary["runs"].notna()]
     several = len(computed["system"].unique()) > 1
     highest = computed.groupby("condition")[metric].max()
-    rows = []
+    columns, rows = list(columns_in(summary)), []
     for system, part in summary.groupby("system", sort=False):
         runs = part["runs"].iloc[0]
         cells = tuple(
@@ -66,7 +66,7 @@ def _make_rows(summary: pd.DataFrame, metric: str, comparison: Comparison | None
                 differs=(system, condition) in significant,
             )
             for condition, mean, deviation in part.set_index("condition")
-            .loc[list(COLUMNS), [metric, f"{metric}_std"]]
+            .reindex(columns)[[metric, f"{metric}_std"]]
             .itertuples()
         )
         if any(not isnan(cell.mean) for cell in cells):
@@ -84,12 +84,12 @@ def how_made(summary: pd.DataFrame) -> str:
         runs = count_of(counts[0], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
         figures = f"mean ± standard deviation over {runs}{_grid(computed)}"
     best = "; the best in bold" if len(computed["system"].unique()) > 1 else ""
-    return f"{figures}; average over the six missing conditions{best}"
+    return f"{figures}{_averaged(summary)}{best}"
 
 
 def notes(summary: pd.DataFrame, comparison: Comparison | None) -> list[str]:
     """What a reader of the table must know, in sentences without full stops."""
-    lines = [how_made(summary)]
+    lines = [how_made(summary), *_evaluated(summary)]
     if comparison:
         lines.append(f"{MARK} differs from {comparison.reference}, p < {SIGNIFICANT}: {comparison.method}")
         lines += comparison.cautions
@@ -124,6 +124,26 @@ def signed(points: float) -> str:
     ('-3.1', '+0.0')
     """
     return f"{round(points, 1) + 0.0:+.1f}"
+
+
+def _averaged(summary: pd.DataFrame) -> str:
+    missing = columns_in(summary)[:-2]
+    return f"; average over the {count_of_conditions(len(missing))}" if missing else ""
+
+
+def count_of_conditions(number: int) -> str:
+    """A number of missing conditions, as sentences have it."""
+    return f"{ {2: 'two', 6: 'six'}.get(number, number) } missing conditions"
+
+
+def _evaluated(summary: pd.DataFrame) -> Iterator[str]:
+    """How many utterances each condition is evaluated on, where that is not all: those that have its modalities."""
+    computed = summary[summary["runs"].notna()]
+    first = computed[computed["system"] == computed["system"].iloc[0]].set_index("condition")
+    counts = (first["utterances"] / first["seeds"]).round().astype(int)
+    if len(set(counts)) > 1:
+        shown = ", ".join(f"{condition} {counts[condition]:,}" for condition in counts.index if condition != AVERAGE)
+        yield f"each condition on the utterances that have its modalities: {shown} of {counts.max():,}"
 
 
 def _significant(comparison: pd.DataFrame, metric: str) -> Iterator[tuple[str, str]]:

@@ -146,7 +146,10 @@ class Tracker:
             client.update_run(parent.run_id, RUNNING)
             parent.status = RUNNING
         store = self._experiment.store
-        history, scores = load_history([run], store), score(load_predictions([run], store))
+        history, scores = (
+            load_history([run], store),
+            score(load_predictions([run], store), self._experiment.corpus.letters),
+        )
         start, end = self._times(run)
         child = client.create_run(
             self._experiment_id(client),

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.errors import UserError
+from ifmmin.data.modalities import Modality
 from ifmmin.model.ensemble import TrainedRun, predict_utterances
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def write_runs(runs: Iterable[TrainedRun], folder: Path) -> TrainedRun:
     for number, run in enumerate(runs):
         first = first or run
         about = {item.name: getattr(run, item.name) for item in fields(run) if item.name not in _ARRAYS}
+        about["modalities"] = [asdict(modality) for modality in run.modalities]
         arrays = {f"weights/{n}/{name}": value for n, part in enumerate(run.weights) for name, value in part.items()}
         arrays |= {f"statistics/{modality}": np.stack(pair) for modality, pair in run.statistics.items()}
         (folder / f"{number:04}.json").write_text(json.dumps(about, indent=2))
@@ -87,7 +88,9 @@ def read_runs(folder: Path) -> list[TrainedRun]:
     for file in sorted(folder.glob("*.json")):
         about = json.loads(file.read_text())
         arrays = safetensors.numpy.load_file(file.with_suffix(".safetensors"))
-        stacked = {m: arrays.pop(f"statistics/{m}") for m in MODALITIES if f"statistics/{m}" in arrays}
+        about["modalities"] = tuple(Modality(**modality) for modality in about["modalities"])
+        standardised = [modality.letter for modality in about["modalities"] if modality.standardised]
+        stacked = {letter: arrays.pop(f"statistics/{letter}") for letter in standardised}
         weights: dict[int, dict[str, NDArray[np.float32]]] = {}
         for key, value in arrays.items():
             _, network, name = key.split("/", 2)
@@ -107,8 +110,8 @@ class ServedModel:
         """Predict the utterances of a frame.
 
         Args:
-            inputs: columns utterance, and a, v, t: time steps, each a list of features. A modality that is None, NaN or
-                has no column is missing.
+            inputs: columns utterance, and the letter of each modality: time steps, each a list of features. A modality
+                that is None, NaN or has no column is missing.
             params: `every_condition`, and `fold` and `seed` of the runs to use, by default all.
 
         Raises:
@@ -122,7 +125,10 @@ class ServedModel:
         try:
             if not runs:
                 raise UserError("No run of the model has this fold and seed.")
-            features = {m: [_features(m, part) for part in inputs.get(m, [None] * len(inputs))] for m in MODALITIES}
+            features = {
+                letter: [_features(letter, part) for part in inputs.get(letter, [None] * len(inputs))]
+                for letter in runs[0].letters
+            }
             names = [str(name) for name in inputs["utterance"]]
             return predict_utterances(runs, names, features, every_condition=bool(params.get("every_condition")))
         except UserError as error:
@@ -134,13 +140,13 @@ def _load_pyfunc(path: str) -> ServedModel:
     return ServedModel(read_runs(Path(path)))
 
 
-def _features(modality: Modality, part: Any) -> NDArray[np.float32] | None:
+def _features(letter: str, part: Any) -> NDArray[np.float32] | None:
     if part is None or (isinstance(part, float) and np.isnan(part)):
         return None
     try:
         return np.asarray(part, np.float32)
     except (ValueError, TypeError):
-        raise UserError(f"Modality {modality} must be time steps, each a list of as many numbers.") from None
+        raise UserError(f"Modality {letter} must be time steps, each a list of as many numbers.") from None
 
 
 def _signature(run: TrainedRun) -> "ModelSignature":
@@ -150,7 +156,7 @@ def _signature(run: TrainedRun) -> "ModelSignature":
 
     steps = Array(Array(DataType.double))
     inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "utterance")]
-    inputs += [ColSpec(steps, m, required=False) for m in MODALITIES]
+    inputs += [ColSpec(steps, letter, required=False) for letter in run.letters]
     texts: list[ColSpec | TensorSpec] = [ColSpec("string", name) for name in ("utterance", "condition", "prediction")]
     outputs = [*texts, *(ColSpec("float", f"p_{name}") for name in run.classes)]
     params = [ParamSpec("every_condition", "boolean", False), *(ParamSpec(n, "long", None) for n in ("fold", "seed"))]
@@ -159,7 +165,7 @@ def _signature(run: TrainedRun) -> "ModelSignature":
 
 def _example(run: TrainedRun) -> pd.DataFrame:
     """An example of a request."""
-    steps = {str(m): [[[0.0] * run.dimensions[m]]] for m in MODALITIES}
+    steps = {letter: [[[0.0] * run.dimensions[letter]]] for letter in run.letters}
     return pd.DataFrame({"utterance": ["silence"], **steps})
 
 

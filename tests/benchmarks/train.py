@@ -23,7 +23,6 @@ from pathlib import Path
 import torch
 
 from ifmmin.data.batches import Examples
-from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import open_corpus, write_corpus
 from ifmmin.data.folder import Folder
 from ifmmin.data.synthesis import synthesise
@@ -32,6 +31,7 @@ from ifmmin.model.evaluation import predict
 from ifmmin.model.run import Precision, Start, autocast
 from ifmmin.model.systems import SYSTEMS
 from ifmmin.model.training import train, trained_network
+from tests.small import ALL_CONDITIONS
 
 RUN = {"pretrain": 20, "train": 40}
 """Epochs of a run."""

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifmmin.data.batches import Examples, Inputs, availability, stack_batches
-from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Modality
 from ifmmin.data.corpus import training_statistics
-from tests.small import make_corpus
+from tests.small import ALL_CONDITIONS, LETTERS, make_corpus
 
 CORPUS = make_corpus()
 
@@ -50,7 +49,7 @@ def test_a_stack_of_batches_holds_each_batch_padded_to_the_longest() -> None:
         assert len(batch) == 3
         assert torch.equal(stack.rows[index], batch.rows)
         assert torch.equal(stack.labels[index], batch.labels)
-        for modality in MODALITIES:
+        for modality in LETTERS:
             steps = batch.features[modality].shape[1]
             assert torch.equal(stack.lengths[modality][index], batch.lengths[modality])
             assert torch.equal(stack.features[modality][index, :, :steps], batch.features[modality])
@@ -68,7 +67,7 @@ def inputs_of(rows: np.ndarray, missing: tuple[int, str] | None = None) -> Input
     """Utterances of the corpus as inputs, one of them without a modality, (place, modality)."""
     features = {
         m: [None if (place, m) == missing else CORPUS.sequences[m][row] for place, row in enumerate(rows)]
-        for m in MODALITIES
+        for m in LETTERS
     }
     return Inputs(features, CORPUS.dimensions, {"a": 7, "v": 5, "t": 3}, {"a": training_statistics(CORPUS, 1, "a")})
 
@@ -79,25 +78,25 @@ def test_inputs_make_the_batches_of_examples_without_labels() -> None:
     for batch, expected in zip(inputs.batches(6), examples.batches(6), strict=True):
         assert torch.equal(batch.rows, expected.rows)
         assert len(batch.labels) == 0
-        for modality in MODALITIES:
+        for modality in LETTERS:
             assert torch.equal(batch.features[modality], expected.features[modality])
             assert torch.equal(batch.lengths[modality], expected.lengths[modality])
 
 
 @pytest.mark.parametrize(("modality", "length"), [("a", 7), ("v", 5), ("t", 3)])
-def test_a_modality_that_an_input_lacks_is_zeros_of_a_length(modality: Modality, length: int) -> None:
+def test_a_modality_that_an_input_lacks_is_zeros_of_a_length(modality: str, length: int) -> None:
     rows = CORPUS.folds[1].test
     (whole,), (lacking,) = inputs_of(rows).batches(16), inputs_of(rows, (2, modality)).batches(16)
     assert lacking.lengths[modality][2] == length
     assert not lacking.features[modality][2].any()
-    for other in MODALITIES:
+    for other in LETTERS:
         kept = [row for row in range(len(rows)) if (row, other) != (2, modality)]
         steps = min(whole.features[other].shape[1], lacking.features[other].shape[1])
         assert torch.equal(lacking.features[other][kept, :steps], whole.features[other][kept, :steps])
 
 
 def test_masks_say_which_modalities_are_available() -> None:
-    masks = availability(ALL_CONDITIONS)
-    assert masks.tolist() == [list(c.mask) for c in ALL_CONDITIONS]
+    masks = availability(ALL_CONDITIONS, LETTERS)
+    assert masks.tolist() == [[letter in condition for letter in "avt"] for condition in ALL_CONDITIONS]
     with pytest.raises(IndexError):
         masks[7]

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import (
     Corpus,
     Fold,
@@ -23,7 +22,8 @@ from ifmmin.data.corpus import (
 )
 from ifmmin.data.errors import CorpusError
 from ifmmin.data.folder import Folder
-from tests.small import make_corpus
+from ifmmin.data.modalities import AVT
+from tests.small import FOUR, LETTERS, ONE, TWO, make_corpus
 
 
 @st.composite
@@ -32,10 +32,14 @@ def corpora(draw: st.DrawFn) -> Corpus:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count, classes = draw(st.integers(1, 12)), draw(st.integers(1, 5))
     sequences = {}
-    for modality in MODALITIES:
+    modalities = draw(st.sampled_from([ONE, TWO, AVT, FOUR]))
+    for index, modality in enumerate(modalities):
         dimension = draw(st.integers(1, 6))
-        sequences[modality] = Sequences.of(
-            [rng.normal(size=(length, dimension)).astype(np.float32) for length in rng.integers(0, 7, count)]
+        lengths = rng.integers(0, 2 if modality.encoder == "linear" else 7, count)
+        lengths[index :: len(modalities)] = 1  # each utterance has a modality, and each modality an utterance
+        lengths[0] = 1
+        sequences[modality.letter] = Sequences.of(
+            [rng.normal(size=(length, dimension)).astype(np.float32) for length in lengths]
         )
     columns: dict[str, object] = {
         "utterance": [f"ü{i}" for i in range(count)],
@@ -44,8 +48,7 @@ def corpora(draw: st.DrawFn) -> Corpus:
     if draw(st.booleans()):
         columns["speaker"] = [f"s{i % 3}" for i in range(count)]
     folds = {n + 1: Fold(*np.array_split(rng.permutation(count), 3)) for n in range(draw(st.integers(1, 3)))}
-    standardised: tuple[Modality, ...] = ("a",) if draw(st.booleans()) else ()
-    return Corpus("any", tuple(map(str, range(classes))), pa.table(columns), sequences, folds, standardised)
+    return Corpus("any", tuple(map(str, range(classes))), pa.table(columns), sequences, folds, modalities)
 
 
 @settings(deadline=None, max_examples=40)
@@ -69,7 +72,7 @@ def test_a_corpus_that_is_written_is_read_again(
 
 
 def test_opening_a_corpus_copies_no_features(tmp_path: Path) -> None:
-    sequences = {m: Sequences(np.ones((100_000, 8), np.float32), np.arange(0, 100_001, 2_500)) for m in MODALITIES}
+    sequences = {m: Sequences(np.ones((100_000, 8), np.float32), np.arange(0, 100_001, 2_500)) for m in LETTERS}
     write_corpus(replace(make_corpus(40), sequences=sequences), tmp_path / "large")
     before = pa.total_allocated_bytes()
     corpus = open_corpus(tmp_path / "large")
@@ -89,7 +92,7 @@ def test_the_fingerprint_depends_on_everything_a_result_depends_on() -> None:
         replace(corpus, utterances=rows.set_column(1, "label", pa.array(np.roll(corpus.labels, 1)))),
         replace(corpus, utterances=rows.set_column(0, "utterance", pa.array([f"x{n}" for n in corpus.names]))),
         replace(corpus, folds={**corpus.folds, 2: Fold(fold.train, fold.test, fold.validation)}),
-        replace(corpus, standardised=()),
+        replace(corpus, modalities=tuple(replace(m, standardised=False) for m in corpus.modalities)),
     ]
     fingerprints = {compute_fingerprint(c) for c in [corpus, *changed]}
     assert len(fingerprints) == 6

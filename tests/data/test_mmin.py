@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ifmmin.data.audit import IEMOCAP_COUNTS, audit
 from ifmmin.data.catalogue import find_corpus
-from ifmmin.data.corpus import training_statistics
+from ifmmin.data.corpus import training_statistics, write_corpus
 from ifmmin.data.errors import UserError
 from ifmmin.data.layouts.mmin import import_mmin
 from ifmmin.orchestrator.commands.data import app as data_app
@@ -254,7 +254,6 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "sequences without features": (all_without_features, "the sequences have no features"),
     "a sequence of text": (sequence(b"words"), "Ses02M_impro01_F002"),
     "a group for a sequence": (group, "a group"),
-    "a sequence without frames": (sequence(np.ones((0, 4))), "have no frames"),
     "NaN features": (sequence(NAN), "NaN or infinite"),
     "infinite features": (sequence(np.full((2, 4), np.inf)), "NaN or infinite"),
     "features too large for float32": (sequence(np.full((2, 4), 1e300)), "NaN or infinite"),
@@ -329,3 +328,11 @@ def test_a_store_that_cannot_be_written_is_reported(root: Path, tmp_path: Path) 
     result = CliRunner().invoke(data_app, arguments)
     assert isinstance(result.exception, UserError)
     assert "cannot be written" in str(result.exception)
+
+
+def test_a_sequence_without_frames_is_a_modality_that_an_utterance_lacks(root: Path, tmp_path: Path) -> None:
+    sequence(np.ones((0, 4)))(root)
+    corpus, findings = import_mmin(root, "gaps")
+    assert (~corpus.present).sum(0).tolist() == [0, 1, 0]
+    assert any(finding.check == "missing" and "Ses02M_impro01_F002" in finding.message for finding in findings)
+    assert write_corpus(corpus, tmp_path / "gaps").fingerprint

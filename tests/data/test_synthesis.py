@@ -7,13 +7,14 @@ from typer.testing import CliRunner
 
 from ifmmin.data.audit import audit
 from ifmmin.data.catalogue import find_corpus
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition, Modality
+from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus, compute_fingerprint, training_statistics
 from ifmmin.data.errors import UserError
 from ifmmin.data.synthesis import CLASSES, _classify, _draw_latents, _means, synthesise
 from ifmmin.orchestrator.commands.data import app as data_app
+from tests.small import ALL_CONDITIONS
 
-SMALL: dict[Modality, int] = {"a": 12, "v": 14, "t": 16}
+SMALL: dict[str, int] = {"a": 12, "v": 14, "t": 16}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_the_best_accuracy_equals_an_independent_bayes_rule() -> None:
         p * multivariate_normal(mean[2], np.eye(3)).pdf(observed[:, 2])
         for p, mean in zip(shares, _means(), strict=True)
     ]
-    assert np.array_equal(_classify(Condition.T, observed, noise, frames), np.argmax(densities, 0))
+    assert np.array_equal(_classify(Condition("t"), observed, noise, frames), np.argmax(densities, 0))
 
 
 def test_a_simple_classifier_comes_near_the_best_and_not_above(corpus: Corpus) -> None:

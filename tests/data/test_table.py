@@ -94,7 +94,7 @@ def test_whole_numbers_are_labels_as_they_are(root: Path) -> None:
 
 def test_features_that_are_not_there_are_none(root: Path) -> None:
     (root / "a" / "u001.npy").unlink()
-    features = read_features(root, ["u000", "u001", "new"])
+    features = read_features(root, ["u000", "u001", "new"], "avt")
     assert [part is None for part in features["a"]] == [False, True, True]
     assert [part is None for part in features["v"]] == [False, False, True]
 

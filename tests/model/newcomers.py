@@ -9,20 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples, availability
-from ifmmin.data.conditions import ALL_CONDITIONS, MODALITIES, Condition
+from ifmmin.data.conditions import Condition, all_conditions, full_condition
 from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, draw_availability, dropout_over_time
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
 from ifmmin.model.layers import load_weights
 
 HIDDEN = 8
-FULL = (Condition.AVT,)
 
 
 def means(batch: Batch, conditions: Sequence[Condition]) -> Tensor:
     """Mean features over time, zeros where a modality is missing, (conditions, batch, features of all modalities)."""
-    parts = [batch.features[m].sum(1) / batch.lengths[m][:, None] for m in MODALITIES]
-    masks = availability(tuple(conditions), batch.labels.device)
+    parts = [batch.features[m].sum(1) / batch.lengths[m][:, None] for m in batch.letters]
+    masks = availability(conditions, batch.letters, batch.labels.device)
     return torch.stack(
         [torch.cat([part * there for part, there in zip(parts, mask, strict=True)], 1) for mask in masks]
     )
@@ -31,10 +30,9 @@ def means(batch: Batch, conditions: Sequence[Condition]) -> Tensor:
 class MeanNetwork(Network):
     """A body that reads mean features, and a linear layer to the classes."""
 
-    selection: tuple[Condition, ...] = FULL
-
     def __init__(self, shape: Shape, body: Callable[[int], nn.Module] | None = None) -> None:
         super().__init__()
+        self.selection = (shape.full,)
         features = sum(shape.dimensions.values())
         self.body = body(features) if body else nn.Sequential(nn.Linear(features, HIDDEN), nn.ReLU())
         self.output = nn.Linear(HIDDEN, shape.classes)
@@ -67,9 +65,9 @@ def define(name: str, network: Callable[[Shape, Any], Network], **changes: Any) 
     return replace(definition, **changes)
 
 
-def system_of(definition: StageDefinition) -> System:
+def system_of(definition: StageDefinition, *needs: str) -> System:
     """The definition as the one stage of a system of its name."""
-    return System(definition.name, "Made in a test", {"train": definition})
+    return System(definition.name, "Made in a test", {"train": definition}, needs=needs)
 
 
 # A mixture of three experts, each trained alone first.
@@ -87,17 +85,16 @@ class Expert(MeanNetwork):
 class Mixture(Network):
     """Three experts that are kept as they are, and weights for their logits."""
 
-    selection = ALL_CONDITIONS
-
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.experts = nn.ModuleDict({m: Expert(replace(shape, condition=Condition(m))) for m in MODALITIES})
+        self.selection = shape.conditions
+        self.experts = nn.ModuleDict({m: Expert(replace(shape, condition=Condition(m))) for m in shape.letters})
         self.experts.requires_grad_(False)
-        self.gate = nn.Parameter(torch.ones(len(MODALITIES)))
+        self.gate = nn.Parameter(torch.ones(len(shape.letters)))
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
-        experts = [cast(Expert, self.experts[m]).logits(batch, conditions) for m in MODALITIES]
-        masks = availability(tuple(conditions), batch.labels.device)
+        experts = [cast(Expert, self.experts[m]).logits(batch, conditions) for m in self.experts]
+        masks = availability(conditions, batch.letters, batch.labels.device)
         shares = self.gate.masked_fill(~masks, -torch.inf).softmax(1)
         logits: Tensor = (torch.stack(experts, -1) * shares[:, None, None]).sum(-1)
         return logits
@@ -108,7 +105,7 @@ class MixtureObjective(Classification):
 
     def __init__(self, network: Mixture, hyperparameters: Any, examples: Examples, upstream: Upstream) -> None:
         super().__init__(network, hyperparameters, examples, upstream)
-        for modality in MODALITIES:
+        for modality in network.experts:
             load_weights(network.experts[modality], upstream[f"expert-{modality}"])
 
 
@@ -119,7 +116,7 @@ EXPERTS = System(
         "expert": define(
             "expert",
             lambda shape, _: Expert(shape),
-            conditions=(Condition.A, Condition.V, Condition.T),
+            conditions="single",
             stackable=True,
         ),
         "train": define(
@@ -147,13 +144,14 @@ class Distillation(Classification):
 
     def __init__(self, network: Network, hyperparameters: Any, examples: Examples, upstream: Upstream) -> None:
         super().__init__(network, hyperparameters, examples, upstream)
-        self.teacher = MeanNetwork(Shape(examples.dimensions, examples.classes), normalised).to(examples.device)
+        self.teacher = MeanNetwork(Shape.of(examples), normalised).to(examples.device)
         load_weights(self.teacher, upstream["teach"])
         self.teacher.requires_grad_(False)
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         losses = super().forward(batch, generator)
-        distance = F.mse_loss(self.network.logits(batch, FULL), self.teacher.logits(batch, FULL))
+        full = (full_condition(batch.letters),)
+        distance = F.mse_loss(self.network.logits(batch, full), self.teacher.logits(batch, full))
         return Losses(losses.total + distance, {**losses.terms, "distance": distance})
 
 
@@ -204,12 +202,12 @@ class Transformer(MeanNetwork):
         attended = self.layer(self.read(x), src_key_padding_mask=padded)
         pooled = attended.masked_fill(padded[..., None], 0).sum(1) / lengths[:, None]
         text = self.output(pooled)
-        there = availability(tuple(conditions), x.device)[:, -1]
+        there = availability(conditions, batch.letters, x.device)[:, -1]
         logits: Tensor = super().logits(batch, conditions) + there[:, None, None] * text
         return logits
 
 
-TRANSFORMER = system_of(define("transformer", lambda shape, _: Transformer(shape)))
+TRANSFORMER = system_of(define("transformer", lambda shape, _: Transformer(shape)), "t")
 
 
 # Draws over time, a bare parameter, other conditions, a child without parameters, and another optimizer.
@@ -226,13 +224,15 @@ class OverTime(MeanNetwork):
 
     def losses(self, batch: Batch, generator: Generator) -> Losses:
         frames = dropout_over_time(batch.features["a"], 0.5, generator)
-        available = draw_availability(batch.labels, generator, ALL_CONDITIONS)
-        logits = self._of_frames(frames, batch) * available[:, :1] + self.output(self.body(means(batch, FULL)[0]))
+        available = draw_availability(batch, generator, all_conditions(batch.letters))
+        logits = self._of_frames(frames, batch) * available[:, :1] + self.output(
+            self.body(means(batch, self.selection)[0])
+        )
         error = F.cross_entropy(logits, batch.labels)
         return Losses(error, {"error": error})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
-        there = availability(tuple(conditions), batch.labels.device)[:, :1, None]
+        there = availability(conditions, batch.letters, batch.labels.device)[:, :1, None]
         return super().logits(batch, conditions) + there * self._of_frames(batch.features["a"], batch)
 
     def _of_frames(self, frames: Tensor, batch: Batch) -> Tensor:
@@ -265,7 +265,8 @@ OVER_TIME = system_of(
         optimizer=momentum,
         schedule=halving,
         stackable=True,
-    )
+    ),
+    "a",
 )
 
 NEWCOMERS: Mapping[str, System] = {

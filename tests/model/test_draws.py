@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.data.conditions import Condition, mask_of
 from ifmmin.model.draws import draw_availability, dropout, dropout_over_time, uniform_over_time
 from ifmmin.model.stacking.generators import GeneratorStack
+from tests.small import ALL_CONDITIONS, LETTERS, random_batch
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -67,7 +68,7 @@ def test_in_a_stack_each_run_draws_over_time_as_it_does_alone() -> None:
     assert torch.equal(together, torch.stack(alone))
 
 
-@pytest.mark.parametrize("conditions", [ALL_CONDITIONS, (Condition.AT,), (Condition.A, Condition.AVT)])
+@pytest.mark.parametrize("conditions", [ALL_CONDITIONS, (Condition("at"),), (Condition("a"), Condition("avt"))])
 def test_any_conditions_can_be_drawn(conditions: tuple[Condition, ...]) -> None:
-    masks: Tensor = draw_availability(torch.zeros(500), seeded(), conditions)
-    assert {tuple(mask) for mask in masks.tolist()} == {condition.mask for condition in conditions}
+    masks: Tensor = draw_availability(random_batch(500), seeded(), conditions)
+    assert {tuple(mask) for mask in masks.tolist()} == {mask_of(condition, LETTERS) for condition in conditions}

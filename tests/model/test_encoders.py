@@ -3,15 +3,15 @@ import torch
 from torch import Tensor
 
 from ifmmin.data.batches import Batch
-from ifmmin.data.conditions import MODALITIES
+from ifmmin.data.modalities import AVT
 from ifmmin.model.encoders import SpecificityEncoders
 from ifmmin.model.initialisation import initialise
-from tests.small import DIMENSIONS, random_batch
+from tests.small import DIMENSIONS, LETTERS, random_batch
 
 
 @pytest.fixture
 def encoders() -> SpecificityEncoders:
-    network = SpecificityEncoders(DIMENSIONS, hidden=6).double()
+    network = SpecificityEncoders(AVT, DIMENSIONS, hidden=6).double()
     initialise(network, torch.Generator().manual_seed(1))
     with torch.no_grad():  # biases that are not zero, so that zero inputs are not trivial
         for index, parameter in enumerate(network.parameters()):
@@ -32,7 +32,7 @@ def plain(encoders: SpecificityEncoders, batch: Batch, available: Tensor) -> Ten
     for row in range(len(batch)):
         single = alone(batch, row)
         parts = []
-        for index, modality in enumerate(MODALITIES):
+        for index, modality in enumerate(LETTERS):
             encoder, lengths = encoders.of(modality), single.lengths[modality]
             x = single.features[modality] * available[row, index]
             parts.append(encoder.project(encoder.pool(x, lengths), None))
@@ -81,7 +81,7 @@ def test_an_encoding_does_not_depend_on_batch_mates(encoders: SpecificityEncoder
 
 def test_the_values_of_a_missing_modality_have_no_influence(encoders: SpecificityEncoders) -> None:
     batch, other = random_batch(COUNT, torch.float64, seed=0), random_batch(COUNT, torch.float64, seed=0)
-    for index, modality in enumerate(MODALITIES):
+    for index, modality in enumerate(LETTERS):
         other.features[modality][~MASKS[:, index]] = 1e3
     assert torch.equal(encoders(batch, MASKS), encoders(other, MASKS))
 

@@ -9,17 +9,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ifmmin.data.batches import Batch
-from ifmmin.data.conditions import MODALITIES
+from ifmmin.data.modalities import AVT
 from ifmmin.model.definition import Shape
-from ifmmin.model.encoders import SpecificityEncoders, TextEncoder
+from ifmmin.model.encoders import SequenceEncoder, SpecificityEncoders, TextEncoder
 from ifmmin.model.imagination import Autoencoder, Imagination
 from ifmmin.model.layers import Classifier
 from ifmmin.model.losses import central_moment_discrepancy, pairwise_discrepancy
 from ifmmin.model.systems.if_mmin import IFMMIN, InvariancePretraining, Targets
 from ifmmin.model.systems.mmin import MMIN, MMINHyperparameters
+from tests.small import LETTERS
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "networks.safetensors")
-SHAPE = Shape({"a": 5, "v": 6, "t": 7}, 4)
+SHAPE = Shape(AVT, {"a": 5, "v": 6, "t": 7}, 4)
 
 
 def golden(prefix: str) -> dict[str, Tensor]:
@@ -41,9 +42,13 @@ def load_linears(layers: nn.Module, weights: Mapping[str, Tensor], name: str) ->
 
 
 def load_encoders(encoders: SpecificityEncoders, prefix: str) -> None:
-    for name, encoder in (("a", encoders.a), ("v", encoders.v)):
+    for name in ("a", "v"):
+        encoder = encoders.get_submodule(name)
+        assert isinstance(encoder, SequenceEncoder)
         encoder.lstm.load_state_dict({f"{key}_l0": value for key, value in golden(f"{prefix}/enc_{name}").items()})
-    load_text(encoders.t, golden(f"{prefix}/enc_t"))
+    text = encoders.get_submodule("t")
+    assert isinstance(text, TextEncoder)
+    load_text(text, golden(f"{prefix}/enc_t"))
 
 
 def load_text(encoder: TextEncoder, weights: Mapping[str, Tensor]) -> None:
@@ -74,8 +79,8 @@ def gradient_norms(groups: Iterable[Iterable[nn.Parameter]]) -> Tensor:
 @pytest.fixture
 def batch() -> Batch:
     inputs = golden("input")
-    features = {m: inputs[m] for m in MODALITIES}
-    lengths = {m: torch.full((12,), inputs[m].shape[1]) for m in MODALITIES}
+    features = {m: inputs[m] for m in LETTERS}
+    lengths = {m: torch.full((12,), inputs[m].shape[1]) for m in LETTERS}
     return Batch(features, lengths, inputs["label"], torch.arange(12))
 
 
@@ -195,7 +200,7 @@ def test_mmin_losses_and_gradient_norms(stage1: InvariancePretraining, mmin: MMI
         close(losses.terms[name], expected[f"L_{name}"])
     close(losses.total, expected["loss"])
     losses.total.backward()  # type: ignore[no-untyped-call]
-    encoders = [mmin.encoders.a, mmin.encoders.v, mmin.encoders.t]
+    encoders = [mmin.encoders.get_submodule(letter) for letter in LETTERS]
     parts = [*encoders, mmin.imagination, mmin.backward_imagination, mmin.classifier]
     close(gradient_norms(part.parameters() for part in parts), expected["grad_norms_a_v_t_forward_backward_classifier"])
 

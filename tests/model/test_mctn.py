@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import Condition, Modality
+from ifmmin.data.conditions import Condition
+from ifmmin.data.modalities import AVT
 from ifmmin.model.definition import Shape
 from ifmmin.model.initialisation import initialise
 from ifmmin.model.layers import load_weights
@@ -19,7 +20,7 @@ STEPS = 6
 
 
 def make_network(condition: str, dtype: torch.dtype = torch.float64) -> MCTN:
-    network = MCTN(Shape(DIMENSIONS, 3, Condition(condition)), 0.3, STEPS, hidden=8)
+    network = MCTN(Shape(AVT, DIMENSIONS, 3, Condition(condition)), 0.3, STEPS, hidden=8)
     initialise(network, torch.Generator().manual_seed(1))
     return network.to(dtype)
 
@@ -58,7 +59,7 @@ def test_a_cell_of_the_grid_is_the_mean_of_the_frames_it_covers(sequence: list[f
 def test_the_grid_keeps_the_mean_of_every_sequence() -> None:
     batch = random_batch(20, torch.float64)
     grid = on_grid(batch, ("a", "t"), 7)
-    modalities: tuple[Modality, ...] = ("a", "t")
+    modalities: tuple[str, ...] = ("a", "t")
     parts = torch.split(grid, [DIMENSIONS["a"], DIMENSIONS["t"]], 2)
     for modality, part in zip(modalities, parts, strict=True):
         means = batch.features[modality].sum(1) / batch.lengths[modality][:, None]
@@ -106,7 +107,7 @@ def test_losses_are_classification_translation_and_the_way_back() -> None:
     returned = network.translate(encoded, state, network.available)
     translation = (translated - on_grid(batch, ("v",), STEPS)).square().mean()
     cycle = (returned - on_grid(batch, ("a", "t"), STEPS)).square().mean()
-    classification = -network.logits(batch, (Condition.AT,))[0].log_softmax(-1)[torch.arange(5), batch.labels].mean()
+    classification = -network.logits(batch, (Condition("at"),))[0].log_softmax(-1)[torch.arange(5), batch.labels].mean()
     torch.testing.assert_close(losses.total, classification + 3 * translation + 5 * cycle)
     assert set(losses.terms) == {"cls", "trans", "cycle"}
 
@@ -132,8 +133,8 @@ def test_a_free_translation_of_unseen_utterances_comes_nearer_than_the_mean() ->
     corpus = make_corpus(utterances=96)
     definition = SYSTEM.stages["train"]
     hyperparameters = MCTNHyperparameters(steps=STEPS, epochs=25, batch_size=16, learning_rate=5e-3)
-    trained = train(definition, hyperparameters, corpus, Start(1, 0), condition=Condition.AT)
-    network = definition.network(Shape(DIMENSIONS, 3, Condition.AT), hyperparameters)
+    trained = train(definition, hyperparameters, corpus, Start(1, 0), condition=Condition("at"))
+    network = definition.network(Shape(AVT, DIMENSIONS, 3, Condition("at")), hyperparameters)
     load_weights(network, trained.weights)
     assert isinstance(network, MCTN)
     sets = [Examples(corpus, 1, name) for name in ("train", "test")]

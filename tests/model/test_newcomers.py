@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.data.conditions import Condition
 from ifmmin.data.errors import UserError
 from ifmmin.model.checks import check_system
 from ifmmin.model.definition import Losses, Network, Shape, StageDefinition, System
@@ -42,7 +42,7 @@ from tests.model.newcomers import (
 )
 from tests.model.test_stack import assert_stacked_as_alone
 from tests.model.test_systems import hyperparameters_for, train_interrupted, train_system
-from tests.small import make_corpus
+from tests.small import ALL_CONDITIONS, make_corpus
 
 CORPUS = make_corpus(utterances=96)
 STACKABLE = [s for s in NEWCOMERS.values() if all(d.stackable for d in s.stages.values())]
@@ -180,7 +180,9 @@ class WithRandomBuffer(MeanNetwork):
 
 
 class WithoutSelection(MeanNetwork):
-    selection = ()
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.selection = ()
 
 
 class OtherShape(MeanNetwork):
@@ -196,7 +198,7 @@ class LearntWeight(Classification):
 
 class OfOneCondition(Classification):
     def forward(self, batch: Batch, generator: Generator) -> Losses:  # noqa: ARG002
-        error = F.cross_entropy(self.network.logits(batch, (Condition.AVT,)).reshape(len(batch), -1), batch.labels)
+        error = F.cross_entropy(self.network.logits(batch, (Condition("avt"),)).reshape(len(batch), -1), batch.labels)
         return Losses(error, {})
 
 
@@ -246,9 +248,16 @@ def test_what_would_be_silently_wrong_is_refused_when_it_is_registered(
     definition: StageDefinition, reason: str
 ) -> None:
     with pytest.raises(UserError, match=reason) as caught:
-        register(system_of(definition))
+        register(system_of(definition, "t"))
     assert_a_sentence(caught.value)
     assert "x" not in SYSTEMS
+
+
+def test_a_system_that_reads_a_modality_by_name_says_so() -> None:
+    with pytest.raises(UserError, match=r"reads modality t, .* System\(needs=\(\"t\",\)\)") as caught:
+        check_system(replace(TRANSFORMER, needs=()))
+    assert_a_sentence(caught.value)
+    check_system(TRANSFORMER)
 
 
 @pytest.mark.parametrize(

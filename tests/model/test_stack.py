@@ -48,10 +48,11 @@ def assert_stacked_as_alone(system: System) -> None:
     for stage, definition in system.stages.items():
         hyperparameters = hyperparameters_for(definition, epochs=2)
         starts = [
-            Start(*run, upstream_of(system, definition, trained)) for run, trained in zip(RUNS, earlier, strict=True)
+            Start(*run, upstream_of(system, definition, trained, corpus.letters))
+            for run, trained in zip(RUNS, earlier, strict=True)
         ]
-        some = definition.conditions[:: max(1, len(definition.conditions) // 2)]
-        for condition in some or (None,):
+        networks = definition.networks(corpus.letters)
+        for condition in networks[:: max(1, len(networks) // 2)]:
             together = train_stacked(definition, hyperparameters, corpus, starts, condition=condition)
             alone = [train(definition, hyperparameters, corpus, start, condition=condition) for start in starts]
             for one, other, trained in zip(map(completed, together), alone, earlier, strict=True):

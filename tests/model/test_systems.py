@@ -1,6 +1,6 @@
 """What every system must do; a system is tested by being registered."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 from scipy import stats
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.data.modalities import AVT
 from ifmmin.model.checks import check_system
 from ifmmin.model.definition import Network, Shape, StageDefinition, System, Weights
 from ifmmin.model.evaluation import predict
@@ -21,7 +22,7 @@ from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparam
 from ifmmin.model.run import Start, Trained, TrainingRun
 from ifmmin.model.systems import DEFINITIONS, REFERENCE, SYSTEMS
 from ifmmin.model.training import train, trained_network
-from tests.small import DIMENSIONS, make_corpus
+from tests.small import ALL_CONDITIONS, DIMENSIONS, LETTERS, make_corpus
 
 CORPUS = make_corpus(utterances=96)
 
@@ -89,18 +90,22 @@ def train_system(
     trained: dict[str, Trained] = {}
     stage = ""
     for stage, definition in system.stages.items():
-        start = Start(1, 0, upstream_of(system, definition, trained))
-        for name, condition in zip(definition.stage_names(stage), definition.conditions or (None,), strict=True):
+        start = Start(1, 0, upstream_of(system, definition, trained, corpus.letters))
+        for name, condition in zip(
+            definition.stage_names(stage, corpus.letters), definition.networks(corpus.letters), strict=True
+        ):
             hyperparameters = hyperparameters_for(definition, **values)
             trained[name] = train(definition, hyperparameters, corpus, start, condition=condition)
     last = system.stages[stage]
-    weights = [trained[name].weights for name in last.stage_names(stage)]
+    weights = [trained[name].weights for name in last.stage_names(stage, corpus.letters)]
     network = trained_network(last, hyperparameters_for(last, **values), Shape.of(corpus), weights)
     return TrainedSystem(network, trained)
 
 
-def upstream_of(system: System, definition: StageDefinition, trained: Mapping[str, Trained]) -> dict[str, Weights]:
-    names = [name for stage in definition.after for name in system.stages[stage].stage_names(stage)]
+def upstream_of(
+    system: System, definition: StageDefinition, trained: Mapping[str, Trained], letters: Sequence[str] = LETTERS
+) -> dict[str, Weights]:
+    names = [name for stage in definition.after for name in system.stages[stage].stage_names(stage, letters)]
     return {name: trained[name].weights for name in names}
 
 
@@ -145,7 +150,7 @@ def test_interrupted_training_resumes_to_the_same_bits(system: System, briefly: 
 
 def test_saved_and_loaded_it_predicts_the_same_bits(system: System, briefly: TrainedSystem) -> None:
     stage, last = list(system.stages.items())[-1]
-    saved = [safetensors.numpy.save(dict(briefly.stages[name].weights)) for name in last.stage_names(stage)]
+    saved = [safetensors.numpy.save(dict(briefly.stages[name].weights)) for name in last.stage_names(stage, LETTERS)]
     loaded = [safetensors.numpy.load(content) for content in saved]
     network = trained_network(last, hyperparameters_for(last, epochs=2), Shape.of(CORPUS), loaded)
     test = Examples(CORPUS, 1, "test")
@@ -206,8 +211,8 @@ def test_labels_permuted_within_training_give_chance(system: System) -> None:
 
 def test_every_parameter_of_a_network_is_clipped_once(system: System) -> None:
     for definition in system.stages.values():
-        for condition in definition.conditions or (None,):
-            network = definition.network(Shape(DIMENSIONS, 3, condition), hyperparameters_for(definition))
+        for condition in definition.networks(LETTERS):
+            network = definition.network(Shape(AVT, DIMENSIONS, 3, condition), hyperparameters_for(definition))
             clipped = [id(parameter) for group in network.clipping_groups() for parameter in group]
             assert sorted(clipped) == sorted(map(id, network.parameters()))
 
@@ -216,7 +221,7 @@ def test_no_step_depends_on_what_is_in_the_memory_of_a_device(system: System, br
     """On the device "meta" tensors have shapes only: to look at a value, for which one waits for a GPU, is an error."""
     for definition in system.stages.values():
         start = Start(1, 0, upstream_of(system, definition, briefly.stages))
-        for condition in definition.conditions or (None,):
+        for condition in definition.networks(LETTERS):
             run = TrainingRun(definition, hyperparameters_for(definition), CORPUS, start, condition, "cpu")
             batch = run.training.batch(torch.arange(8))
             features, lengths = (
@@ -233,7 +238,7 @@ def test_a_system_is_as_the_framework_assumes(system: System) -> None:
 
 def test_every_loss_has_a_title(system: System, briefly: TrainedSystem) -> None:
     for stage, definition in system.stages.items():
-        names = definition.stage_names(stage)
+        names = definition.stage_names(stage, LETTERS)
         terms = {term for name in names for term in briefly.stages[name].history[0].losses}
         assert set(definition.losses) == terms - {"total"}
     assert system.featured_loss is None or system.featured_loss in list(system.stages.values())[-1].losses

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ifmmin.data.batches import Examples
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition
+from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus, Sequences
 from ifmmin.model.definition import Shape
 from ifmmin.model.evaluation import predict
@@ -11,7 +11,7 @@ from ifmmin.model.optimization import constant_then_linear
 from ifmmin.model.run import DivergedError, Precision, Start, Trained
 from ifmmin.model.systems.if_mmin import SYSTEM, IFMMINHyperparameters, PretrainingHyperparameters
 from ifmmin.model.training import train, trained_network
-from tests.small import make_corpus
+from tests.small import ALL_CONDITIONS, make_corpus
 
 PRETRAIN, TRAIN = SYSTEM.stages["pretrain"], SYSTEM.stages["train"]
 SHORT = {
@@ -47,7 +47,7 @@ def test_the_epoch_with_the_best_validation_ua_is_kept(corpus: Corpus) -> None:
     trained = train(PRETRAIN, PretrainingHyperparameters(epochs=6, batch_size=5), corpus, Start(1, 0))
     network = trained_network(PRETRAIN, PretrainingHyperparameters(), Shape.of(corpus), [trained.weights])
     validation = Examples(corpus, 1, "validation")
-    predictions = predict(network, validation, [Condition.AVT])[0].argmax(-1)
+    predictions = predict(network, validation, [Condition("avt")])[0].argmax(-1)
     recalls = [float((predictions[validation.labels == c] == c).float().mean()) for c in range(3)]
     assert np.mean(recalls) == pytest.approx(max(e.validation_ua for e in trained.history))
 

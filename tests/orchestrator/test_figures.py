@@ -7,13 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from ifmmin.data.conditions import ALL_CONDITIONS
+from ifmmin.data.modalities import AVT
 from ifmmin.orchestrator.analysis.embeddings import embed_run, embed_runs
-from ifmmin.orchestrator.analysis.scores import COLUMNS
+from ifmmin.orchestrator.analysis.scores import columns_of
 from ifmmin.orchestrator.analysis.statistics import corrected_t
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.reporting import figures
 from ifmmin.orchestrator.reporting.drawing import Drawing
+from tests.small import ALL_CONDITIONS, LETTERS
+
+COLUMNS = columns_of(LETTERS)
 
 
 def history(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFrame:
@@ -115,7 +118,7 @@ def containers(panel: Axes) -> list[ErrorbarContainer]:
 
 def test_scores_by_condition_have_a_point_with_an_interval_for_each_system_and_column() -> None:
     means = {"if-mmin": dict.fromkeys(COLUMNS, 0.8), "mmin": dict.fromkeys(COLUMNS, 0.6)}
-    wa, ua = drawn(figures.scores_by_condition(scores(means), share=0.1)).axes
+    wa, ua = drawn(figures.scores_by_condition(scores(means), 0.1, AVT)).axes
     assert labels(wa) == ["if-mmin", "mmin"]
     assert points(wa) == [8 * [80], 8 * [60]]
     assert points(ua) == [8 * [40], 8 * [30]]
@@ -133,7 +136,7 @@ def test_costs_are_points_below_the_full_condition() -> None:
 
 def test_a_single_run_has_points_without_intervals() -> None:
     one = scores({"mmin": dict.fromkeys(COLUMNS, 0.6)}).query("fold == 1")
-    drawing = figures.scores_by_condition(one, share=0.1)
+    drawing = figures.scores_by_condition(one, 0.1, AVT)
     wa, _ = drawn(drawing).axes
     assert points(wa) == [8 * [61]]
     assert "Means over 1 run." in drawing.caption

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, PlanError, make_plan
 from ifmmin.orchestrator.store import Store
 from tests.model.newcomers import NEWCOMERS
 from tests.orchestrator.conftest import run_in_this_process
-from tests.small import make_corpus
+from tests.small import ALL_CONDITIONS, make_corpus
 
 CORPUS = make_corpus()
 

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import Corpus, Fold, compute_fingerprint
 from ifmmin.orchestrator.planning.configuration import Configuration, load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, PlanError, make_plan, stages_to_run
-from tests.small import make_corpus
+from tests.small import ALL_CONDITIONS, make_corpus
 
 CORPUS = make_corpus()
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.errors import UserError
 from ifmmin.orchestrator.commands.predict import command as predict
 from ifmmin.orchestrator.experiment import Experiment
 from tests.orchestrator.conftest import PROBABILITIES, assert_stored, inputs_of
+from tests.small import ALL_CONDITIONS
 
 
 @pytest.mark.parametrize(("name", "fold"), [("demo", 2), ("translated", 1)])

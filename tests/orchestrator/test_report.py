@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ifmmin.data.audit import audit
-from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.errors import UserError
 from ifmmin.model.definition import Embedding
 from ifmmin.model.protocols import PROTOCOLS
@@ -25,6 +24,7 @@ from ifmmin.orchestrator.reporting.report import Report, make_report, report_fil
 from ifmmin.orchestrator.store import Store
 from tests.model.newcomers import EXPERTS
 from tests.orchestrator.conftest import run_in_this_process
+from tests.small import ALL_CONDITIONS
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def compared(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathF
 
 
 def analysis_of(experiment: Experiment, *against: str) -> Analysis:
-    results = load_results(experiment.plan, experiment.store)
+    results = load_results(experiment.plan, experiment.store, experiment.corpus.letters)
     assert results is not None
     return analyse(experiment, results, against)
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(compared: Experiment
 
 
 def test_times_count_every_stage_of_a_run(compared: Experiment) -> None:
-    results = load_results(compared.plan, compared.store)
+    results = load_results(compared.plan, compared.store, compared.corpus.letters)
     assert results is not None
     for system, (run_seconds, total) in results.seconds.items():
         runs = [run for run in results.runs if run.system == system]

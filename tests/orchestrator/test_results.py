@@ -2,17 +2,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifmmin.data.conditions import ALL_CONDITIONS, Condition
-from ifmmin.orchestrator.analysis.scores import COLUMNS, score, summarise
+from ifmmin.data.conditions import Condition
+from ifmmin.orchestrator.analysis.scores import columns_of, score, summarise
+from tests.small import ALL_CONDITIONS, LETTERS
+
+COLUMNS = columns_of(LETTERS)
 
 
 def predictions(correct: dict[tuple[int, Condition], list[int]]) -> pd.DataFrame:
     """Predictions of one system by fold and condition; the labels are 0, 0, 0, 1."""
     return pd.DataFrame(
         [
-            {"system": "s", "fold": fold, "seed": 0, "condition": condition, "label": label, "prediction": prediction}
+            {
+                "system": "s",
+                "fold": fold,
+                "seed": 0,
+                "utterance": str(index),
+                "condition": condition,
+                "label": label,
+                "prediction": prediction,
+            }
             for (fold, condition), values in correct.items()
-            for label, prediction in zip([0, 0, 0, 1], values, strict=True)
+            for index, (label, prediction) in enumerate(zip([0, 0, 0, 1], values, strict=True))
         ]
     )
 
@@ -21,8 +32,8 @@ def predictions(correct: dict[tuple[int, Condition], list[int]]) -> pd.DataFrame
 def scores() -> pd.DataFrame:
     perfect, first, none = [0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0]
     table = {(fold, condition): first for fold in (1, 2) for condition in ALL_CONDITIONS}
-    table |= {(1, Condition.A): perfect, (2, Condition.A): none, (1, Condition.AVT): perfect}
-    return score(predictions(table))
+    table |= {(1, Condition("a")): perfect, (2, Condition("a")): none, (1, Condition("avt")): perfect}
+    return score(predictions(table), LETTERS)
 
 
 def row(frame: pd.DataFrame, **values: object) -> pd.Series:

@@ -22,6 +22,7 @@ from ifmmin.orchestrator.analysis.trained_runs import trained_runs
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.tracking.models import NAME, log_model, read_runs, write_runs
 from tests.orchestrator.conftest import PROBABILITIES, assert_stored, inputs_of
+from tests.small import LETTERS
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def served(client: MlflowClient, trained: Experiment) -> Any:
 def request(root: Path, **params: object) -> str:
     """What a client sends: the utterances of a folder, as JSON."""
     names = read_utterances(root)["utterance"].to_pylist()
-    features = read_features(root, names)
+    features = read_features(root, names, LETTERS)
     parts = {m: [None if part is None else part.tolist() for part in parts_of] for m, parts_of in features.items()}
     rows = [{"utterance": name, **{m: parts[m][i] for m in parts}} for i, name in enumerate(names)]
     return json.dumps({"dataframe_records": rows, "params": params})
@@ -77,7 +78,7 @@ def test_the_served_model_answers_what_predict_writes_with_modalities_missing(
     (root / "a" / f"{names[0]}.npy").unlink()
     (root / "t" / f"{names[1]}.npy").unlink()
     runs = trained_runs(trained, trained.plan.runs)
-    expected = predict_utterances(runs, names, read_features(root, names))
+    expected = predict_utterances(runs, names, read_features(root, names, LETTERS))
     predicted = ask(served, request(root)).astype(dict.fromkeys(PROBABILITIES, np.float32))
     pd.testing.assert_frame_equal(predicted, expected, check_exact=True, check_dtype=False)
     assert predicted["condition"].tolist()[:3] == ["vt", "av", "avt"]

@@ -7,16 +7,17 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from ifmmin.data.conditions import FULL_CONDITION, MISSING_CONDITIONS
 from ifmmin.data.errors import UserError
 from ifmmin.orchestrator.analysis.published import published_summary
-from ifmmin.orchestrator.analysis.scores import COLUMNS, summarise
+from ifmmin.orchestrator.analysis.scores import columns_of, summarise
 from ifmmin.orchestrator.analysis.statistics import Comparison, compare, corrected_t
 from ifmmin.orchestrator.reporting import formats as table_formats
-from tests.small import make_corpus
+from tests.small import FULL_CONDITION, LETTERS, MISSING_CONDITIONS, make_corpus
 
 TWO_RUNS = {"a": (0.5, 0.7), "v": (0.4, 0.4), "t": (0.25, 0.3), "av": (0.7, 0.9), "at": (0.6, 0.6), "vt": (0.5, 0.5)}
 TWO_RUNS |= {"average": (0.5, 0.6), "avt": (0.875, 1.0)}
+
+COLUMNS = columns_of(LETTERS)
 
 
 def scores(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
 from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
 from ifmmin.orchestrator.analysis.results import load_results
 from ifmmin.orchestrator.execution.events import Finished, Started, Tick
@@ -24,6 +23,7 @@ from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.client import PARENT, TrackingError
 from ifmmin.orchestrator.tracking.experiments import Tracker, compared_runs
 from tests.orchestrator.conftest import run_in_this_process
+from tests.small import ALL_CONDITIONS, MISSING_CONDITIONS
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def with_changes(experiment: Experiment, **changes: object) -> Experiment:
 
 
 def analysis_of(experiment: Experiment) -> Analysis:
-    results = load_results(experiment.plan, experiment.store)
+    results = load_results(experiment.plan, experiment.store, experiment.corpus.letters)
     assert results is not None
     return analyse(experiment, results)
 

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ifmmin.data.conditions import FULL_CONDITION
+from ifmmin.data.modalities import Modality
 from ifmmin.orchestrator.analysis.robustness import curve_intervals
-from ifmmin.orchestrator.analysis.scores import AVERAGE, COLUMNS, METRICS
+from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS, columns_in
 from ifmmin.orchestrator.analysis.statistics import cost_of_missing, intervals
 from ifmmin.orchestrator.planning.catalogue import catalogue
 from ifmmin.orchestrator.reporting.drawing import COLOURS, LINES, MARKERS, Drawing, panels
@@ -20,21 +20,24 @@ from ifmmin.orchestrator.reporting.tables import count_runs
 _INTERVALS = "Bars are 95% confidence intervals by the corrected resampled t-test; a single run has none."
 
 
-def scores_by_condition(scores: pd.DataFrame, share: float) -> Drawing:
+def scores_by_condition(scores: pd.DataFrame, share: float, modalities: Sequence[Modality]) -> Drawing:
     """The metrics of each system in each condition, with confidence intervals.
 
     Args:
         scores: of `analysis.scores.score`.
         share: n_test / n_train, see `analysis.statistics`.
+        modalities: of the corpus.
     """
-    # The average and the full condition stand apart from the six that the average is taken over.
-    positions = np.arange(len(COLUMNS)) + 0.5 * np.array([(c == AVERAGE) + 2 * (c == FULL_CONDITION) for c in COLUMNS])
-    drawing = _by_condition("scores_by_condition", intervals(scores, share), COLUMNS, positions, "{}, %")
+    columns = columns_in(scores)
+    # The average and the full condition stand apart from those that the average is taken over.
+    positions = np.arange(len(columns)) + 0.5 * np.array([(c == AVERAGE) + 2 * (c == columns[-1]) for c in columns])
+    drawing = _by_condition("scores_by_condition", intervals(scores, share), columns, positions, "{}, %")
     for panel in drawing.figure.axes:
         panel.set_ylim(0, 100)
     caption = (
-        f"Test accuracy by condition: the letters are the available modalities (a: acoustic, v: visual, t: textual), "
-        f"the average is over the six conditions before it. Means over {count_runs(scores)}. {_INTERVALS}"
+        f"Test accuracy by condition: the letters are the available modalities "
+        f"({', '.join(f'{m.letter}: {m.title}' for m in modalities)}), "
+        f"the average is over the conditions before it. Means over {count_runs(scores)}. {_INTERVALS}"
     )
     return Drawing(drawing.name, drawing.figure, caption)
 
@@ -47,13 +50,13 @@ def cost_of_missing_modalities(scores: pd.DataFrame, share: float) -> Drawing:
         share: n_test / n_train, see `analysis.statistics`.
     """
     costs = cost_of_missing(scores, share)
-    columns = [column for column in COLUMNS if column != FULL_CONDITION]
+    columns = columns_in(scores)[:-1]
     positions = np.arange(len(columns)) + 0.5 * np.array([c == AVERAGE for c in columns])
     drawing = _by_condition("cost_of_missing_modalities", costs, columns, positions, "{} lost, points")
     for panel in drawing.figure.axes:
         panel.axhline(0, color="black", linewidth=0.8)
     caption = (
-        f"What a missing modality costs: accuracy with all three modalities minus that in each condition, in points, "
+        f"What a missing modality costs: accuracy with all modalities minus that in each condition, in points, "
         f"within every run; below zero the system does better without the modality. Means over "
         f"{count_runs(scores)}. {_INTERVALS}"
     )
@@ -82,8 +85,7 @@ def robustness_curves(curves: pd.DataFrame, share: float) -> Drawing:
     meanings = "; ".join(f"{name}: {summary}" for name, summary in summaries.items())
     caption = (
         f"Test accuracy over the rate of what is missing ({meanings}). Lines are means over the runs, bands 95% "
-        "confidence intervals by the corrected resampled t-test; a single run has none. At rate 0 nothing is missing, "
-        f"as in {FULL_CONDITION}."
+        "confidence intervals by the corrected resampled t-test; a single run has none. At rate 0 nothing is missing."
     )
     return Drawing("robustness_curves", figure, caption)
 

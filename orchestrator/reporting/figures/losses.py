@@ -93,7 +93,7 @@ def _stage_of(system: str, stage: str) -> tuple[str, StageDescription]:
     return next(
         (name, description)
         for name, description in systems()[system].stages.items()
-        if stage in (name, *(f"{name}-{condition}" for condition in description.conditions))
+        if stage == name or (description.conditions and stage.startswith(f"{name}-"))
     )
 
 

@@ -1,16 +1,16 @@
 """Figures of the predictions of one system: confusion matrices and reliability diagrams."""
 
 from collections.abc import Sequence
-from math import nan
+from math import ceil, nan
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.model.metrics import weighted_accuracy
 from ifmmin.orchestrator.analysis.calibration import BINS, expected_calibration_error
+from ifmmin.orchestrator.analysis.scores import conditions_in
 from ifmmin.orchestrator.reporting.drawing import Drawing, panels
 from ifmmin.orchestrator.reporting.tables import count_runs
 
@@ -23,14 +23,15 @@ def confusion_matrices(predictions: pd.DataFrame, classes: Sequence[str]) -> Dra
         classes: names, in label order.
     """
     side = max(2.6, 0.36 * len(classes) + 0.9)
-    figure, axes = panels(2, 4, width=side, height=side + 0.1)
+    conditions = conditions_in(predictions)
+    figure, axes = panels(*_grid(len(conditions)), width=side, height=side + 0.1)
     figure.get_layout_engine().set(h_pad=0.07)  # type: ignore[union-attr, call-arg]  # a constrained layout
-    for condition, panel in zip(ALL_CONDITIONS, axes, strict=False):
+    for condition, panel in zip(conditions, axes, strict=False):
         part = predictions[predictions["condition"] == condition]
         _draw_matrix(panel, part["label"].to_numpy(), part["prediction"].to_numpy(), classes)
         accuracy = 100 * weighted_accuracy(part["label"], part["prediction"])
         panel.set_title(f"{condition}: WA {accuracy:.1f} %", fontsize=11)
-    for panel in axes[len(ALL_CONDITIONS) :]:
+    for panel in axes[len(conditions) :]:
         panel.set_axis_off()
     figure.supylabel("true class")
     caption = (
@@ -49,8 +50,9 @@ def reliability_diagrams(bins: pd.DataFrame) -> Drawing:
     """
     errors = expected_calibration_error(bins).iloc[0]
     most = bins["utterances"].max()
-    figure, axes = panels(2, 4, width=2.7, height=2.8)
-    for condition, panel in zip(ALL_CONDITIONS, axes, strict=False):
+    conditions = conditions_in(bins)
+    figure, axes = panels(*_grid(len(conditions)), width=2.7, height=2.8)
+    for condition, panel in zip(conditions, axes, strict=False):
         part = bins[bins["condition"] == condition]
         panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
         panel.plot(part["confidence"], part["accuracy"], color="#0072b2", linewidth=1)
@@ -59,7 +61,7 @@ def reliability_diagrams(bins: pd.DataFrame) -> Drawing:
         panel.set(xlim=(0, 1), ylim=(0, 1))
         panel.set_title(f"{condition}: ECE {100 * errors.get(condition, nan):.1f} %", fontsize=11)
         panel.grid(alpha=0.3)
-    for panel in axes[len(ALL_CONDITIONS) :]:
+    for panel in axes[len(conditions) :]:
         panel.set_axis_off()
     figure.supxlabel("confidence")
     figure.supylabel("accuracy")
@@ -70,6 +72,12 @@ def reliability_diagrams(bins: pd.DataFrame) -> Drawing:
         "calibration error."
     )
     return Drawing("reliability_diagrams", figure, caption)
+
+
+def _grid(panels_in_all: int) -> tuple[int, int]:
+    """Rows and columns."""
+    columns = min(4, panels_in_all)
+    return ceil(panels_in_all / columns), columns
 
 
 def _draw_matrix(
