@@ -23,12 +23,12 @@ COLUMNS = columns_of(LETTERS)
 def scores(systems: tuple[str, ...] = ("if-mmin",), runs: int = 2) -> pd.DataFrame:
     """UA is a tenth of WA, so that the two cannot be mixed up."""
     rows = [
-        (system, fold + 1, 0, condition, wa[fold], wa[fold] / 10)
+        (system, fold + 1, 0, condition, 8, wa[fold], wa[fold] / 10)
         for system in systems
         for fold in range(runs)
         for condition, wa in TWO_RUNS.items()
     ]
-    return pd.DataFrame(rows, columns=["system", "fold", "seed", "condition", "wa", "ua"])
+    return pd.DataFrame(rows, columns=["system", "fold", "seed", "condition", "utterances", "wa", "ua"])
 
 
 def printed(summary: pd.DataFrame, width: int = 100, comparison: Comparison | None = None) -> list[str]:
