@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, availability
-from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS, MODALITIES, Condition
+from ifmmin.data.conditions import Condition, all_conditions
 from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System
 from ifmmin.model.draws import Generator, draw_availability
 from ifmmin.model.hyperparameters import TrainingHyperparameters
@@ -18,21 +18,20 @@ from ifmmin.model.systems import register
 class MeanNetwork(Network):
     """A classifier on the means of the available modalities; a missing one is zeros."""
 
-    selection = MISSING_CONDITIONS
-
     def __init__(self, shape: Shape, dropout: float) -> None:
         super().__init__()
+        self.selection = shape.missing
         self.classifier = Classifier(sum(shape.dimensions.values()), shape.classes, dropout_rate=dropout)
 
     def forward(self, batch: Batch, available: Tensor, generator: Generator | None = None) -> Tensor:
-        """Logits (batch, classes), with these modalities available, bool (batch, 3)."""
-        means = [batch.features[m].sum(1) / batch.lengths[m].clamp(min=1)[:, None] for m in MODALITIES]
+        """Logits (batch, classes), with these modalities available, bool (batch, modalities)."""
+        means = [batch.features[m].sum(1) / batch.lengths[m].clamp(min=1)[:, None] for m in batch.letters]
         kept = [mean * there[:, None] for mean, there in zip(means, available.T, strict=True)]
         logits: Tensor = self.classifier(torch.cat(kept, 1), generator)
         return logits
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
-        masks = availability(tuple(conditions), batch.labels.device)
+        masks = availability(conditions, batch.letters, batch.labels.device)
         return torch.stack([self(batch, mask.expand(len(batch), -1)) for mask in masks])
 
 
@@ -42,7 +41,7 @@ class MeanObjective(Objective):
     network: MeanNetwork
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
-        available = draw_availability(batch.labels, generator, ALL_CONDITIONS)
+        available = draw_availability(batch, generator, all_conditions(batch.letters))
         loss = F.cross_entropy(self.network(batch, available, generator), batch.labels)
         return Losses(loss, {"cls": loss})
 
