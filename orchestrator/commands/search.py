@@ -54,10 +54,13 @@ def search(configuration: "Configuration", *, resume: bool) -> int:
     """Run the trials that are missing; the exit status is 0 if none failed."""
     from rich.console import Console
 
+    from ifmmin.orchestrator.search.space import limit_of
     from ifmmin.orchestrator.workflows import begin_search, run_search, write_search_report
 
     console = Console()
     experiment, record = begin_search(configuration, resume=resume)
+    if limit := limit_of(configuration):
+        console.print(limit, highlight=False, soft_wrap=True)
     display = SearchDisplay(console, experiment, record)
     try:
         with display:
