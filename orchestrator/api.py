@@ -61,6 +61,11 @@ class Result:
         return table.reindex(columns=[column for column in COLUMNS if column in table])
 
     @property
+    def headline(self) -> tuple[str, ...]:
+        """Which system is best with one modality, with two, ..., a sentence each, see `analysis.headline`."""
+        return self.analysis.headline.sentences
+
+    @property
     def summary(self) -> pd.DataFrame:
         """Means and deviations over the runs from 0 to 1, see `analysis.scores.summarise`."""
         return self.analysis.summary

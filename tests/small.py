@@ -8,6 +8,9 @@ from ifmmin.data.batches import Batch
 from ifmmin.data.conditions import Modality
 from ifmmin.data.corpus import Corpus, Fold, Sequences
 
+IF_MMIN = {"name": "demo", "systems": ["if-mmin"]}
+"""A configuration of one system, all folds and one seed."""
+
 DIMENSIONS: dict[Modality, int] = {"a": 3, "v": 4, "t": 5}
 
 

@@ -24,8 +24,9 @@ from ifmmin.orchestrator.execution.pace import in_words
 from ifmmin.orchestrator.reporting.description import describe_system
 from ifmmin.orchestrator.reporting.drawing import Drawing
 from ifmmin.orchestrator.reporting.tables import MARK, how_made, make_blocks, signed
+from ifmmin.version import package_version
 
-_LIBRARIES = ("ifmmin", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
+_LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
 SUBGROUP_METRIC = "ua"
 """Classes are seldom as frequent in all subgroups, which UA does not depend on."""
 
@@ -53,6 +54,7 @@ def render_page(
         findings=audit(corpus),
         complete=len(results.runs),
         planned=len(experiment.plan.runs),
+        headline=analysis.headline,
         made=datetime.now(UTC),
         columns=COLUMNS,
         conditions=ALL_CONDITIONS,
@@ -168,4 +170,5 @@ def _facts(corpus: Corpus) -> list[tuple[str, str]]:
 
 
 def _versions() -> list[tuple[str, str]]:
-    return [("Python", platform.python_version()), *((name, metadata.version(name)) for name in _LIBRARIES)]
+    libraries = [(name, metadata.version(name)) for name in _LIBRARIES]
+    return [("ifmmin", package_version()), ("Python", platform.python_version()), *libraries]

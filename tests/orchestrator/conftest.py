@@ -19,7 +19,7 @@ from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from ifmmin.orchestrator.store import Store
 from tests.data.test_table import write_tables
 from tests.model.newcomers import NEWCOMERS
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 CLASSES = ["class 0", "class 1", "class 2"]
 PROBABILITIES = [f"p_{name}" for name in CLASSES]
@@ -39,7 +39,7 @@ def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     location = str(tmp_path_factory.mktemp("finished") / "store")
     write_corpus(make_corpus(), folder_for("small", location))
     changes = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", "storage": location}
-    experiment = Experiment.of(load_configuration("demo", changes))
+    experiment = Experiment.of(load_configuration(IF_MMIN, changes))
     experiment.record()
     run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
     return experiment

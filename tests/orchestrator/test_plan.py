@@ -10,13 +10,13 @@ from ifmmin.data.conditions import ALL_CONDITIONS
 from ifmmin.data.corpus import Corpus, Fold, compute_fingerprint
 from ifmmin.orchestrator.planning.configuration import Configuration, load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, PlanError, make_plan, stages_to_run
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 CORPUS = make_corpus()
 
 
 def configure(**overrides: object) -> Configuration:
-    return load_configuration("demo", overrides)
+    return load_configuration(IF_MMIN, overrides)
 
 
 def plan_of(corpus: Corpus = CORPUS, **overrides: object) -> Plan:

@@ -116,6 +116,14 @@ def test_the_page_says_what_is_complete_how_it_was_made_and_what_the_audit_said(
         assert expected in text
 
 
+def test_the_page_opens_with_the_answer(compared: Experiment, files: dict[str, bytes]) -> None:
+    answer = analysis_of(compared).headline
+    assert len(answer.sentences) == 3
+    text = files["report.html"].decode()
+    before_the_first_table = text[: text.index("<table")]
+    assert all(escape(sentence) in before_the_first_table for sentence in (*answer.sentences, answer.note))
+
+
 def test_there_are_tables_and_figures_for_papers_and_programs(files: dict[str, bytes]) -> None:
     tables = {"report.html", "table.md", "table.tex", "table.csv", "times.csv", "comparison.csv", "calibration.csv"}
     shared = {"scores_by_condition", "cost_of_missing_modalities", "invariance_curve", "invariant_features"}

@@ -12,12 +12,12 @@ from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import make_plan
 from ifmmin.orchestrator.planning.stage import Stage, StageResult
 from ifmmin.orchestrator.store import Store, StoreError
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 
 @pytest.fixture
 def stage() -> Stage:
-    return next(iter(make_plan(load_configuration("demo", {}), make_corpus()).stages.values()))
+    return next(iter(make_plan(load_configuration(IF_MMIN, {}), make_corpus()).stages.values()))
 
 
 @pytest.fixture

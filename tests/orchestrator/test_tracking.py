@@ -24,6 +24,7 @@ from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.client import PARENT, TrackingError
 from ifmmin.orchestrator.tracking.experiments import Tracker, compared_runs
 from tests.orchestrator.conftest import run_in_this_process
+from tests.small import IF_MMIN
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def tracked(client: MlflowClient, finished_experiment: Experiment, report: Repor
 def with_changes(experiment: Experiment, **changes: object) -> Experiment:
     """The same experiment with other keys in its configuration, and the plan that follows."""
     changes = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", **changes}
-    configuration = load_configuration("demo", changes)
+    configuration = load_configuration(IF_MMIN, changes)
     plan = make_plan(configuration, experiment.corpus)
     return replace(experiment, configuration=configuration, plan=plan)
 
