@@ -1,7 +1,7 @@
 """The audit of a corpus: what could make results wrong or not comparable with published ones."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
@@ -16,6 +16,9 @@ IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
 """Class counts of the four-class protocol with its 5,531 utterances; excited counts as happy."""
 
 Severity = Literal["error", "warning", "note"]
+
+_SHOWN = 10
+"""How many names a message lists."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,31 @@ def is_iemocap(names: Iterable[str]) -> bool:
     return all(name.startswith("Ses0") and "_" in name for name in names)
 
 
+def broken_utterances(sequences: Sequences) -> NDArray[np.bool_]:
+    """Whether any feature of an utterance is NaN or infinite, (utterances,)."""
+    return _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are.
+
+    >>> some(["a", "b"]), some([str(number) for number in range(12)])
+    ('a, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
+    """
+    rest = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
+
+
+def iemocap_count(name: str) -> int | None:
+    """How many utterances of a class the four-class protocol has; None if the name is not one of IEMOCAP.
+
+    >>> [iemocap_count(name) for name in ("angry", "Anger", "ang", "exc+hap", "freude")]
+    [1103, 1103, 1103, 1636, None]
+    """
+    counts = {known[:3]: count for known, count in IEMOCAP_COUNTS.items()} | {"exc": IEMOCAP_COUNTS["happy"]}
+    return counts.get(name.strip().lower()[:3])
+
+
 def _classes(corpus: Corpus) -> list[Finding]:
     findings = []
     counts = np.bincount(corpus.labels, minlength=len(corpus.classes))
@@ -66,11 +94,13 @@ def _classes(corpus: Corpus) -> list[Finding]:
     elif (counts == 0).any():
         findings.append(Finding("warning", "classes", f"a class has no utterances: {shown}"))
     if is_iemocap(corpus.names) and len(corpus.classes) == len(IEMOCAP_COUNTS):
-        known = {name: IEMOCAP_COUNTS.get(name) for name in corpus.classes}
-        if list(known.values()) != counts.tolist():
+        known = [iemocap_count(name) for name in corpus.classes]
+        if known != counts.tolist():
             expected = ", ".join(f"{name} {count:,}" for name, count in IEMOCAP_COUNTS.items())
-            same = sorted(IEMOCAP_COUNTS.values()) == sorted(counts.tolist())
+            same = None not in known and sorted(IEMOCAP_COUNTS.values()) == sorted(counts.tolist())
             advice = "so --classes is in the wrong order" if same else "so this is not the usual selection"
+            if None in known:
+                advice = "so the order of these class names cannot be checked"
             findings.append(
                 Finding("error" if same else "warning", "classes", f"IEMOCAP has {expected}; here {shown}, {advice}")
             )
@@ -88,16 +118,16 @@ def _sequences(corpus: Corpus) -> list[Finding]:
     for modality in MODALITIES:
         sequences = corpus.sequences[modality]
         lengths = sequences.lengths
-        broken = _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
+        broken = broken_utterances(sequences)
         zero = (lengths > 0) & ~_any_frame(sequences, sequences.values.any(1))
         for severity, check, rows, what in (
-            ("error", "not a number", broken, "have NaN or infinite features"),
+            ("error", "not a number", broken, "have NaN or infinite features (--leave-out broken drops them)"),
             ("error", "no frames", lengths == 0, "have no frames"),
             ("warning", "all zero", zero, "are zero throughout" + (" (no face detected)" if modality == "v" else "")),
         ):
             if rows.any():
-                first = corpus.names[int(rows.argmax())]
-                message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}, {first} first"
+                names = some([corpus.names[index] for index in np.flatnonzero(rows)])
+                message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}: {names}"
                 findings.append(Finding(severity, check, message))  # type: ignore[arg-type]
     return findings
 

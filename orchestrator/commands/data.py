@@ -15,6 +15,12 @@ app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or s
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
 app.add_typer(import_app, name="import")
 
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Utterances to leave out instead of refusing the corpus. `broken`: those with NaN or infinite features."
+    ),
+]
 CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list` shows.")]
 
 
@@ -78,6 +84,7 @@ def mmin(
         str | None, typer.Option(help="Regular expression whose group is the speaker of an utterance name.")
     ] = None,
     fix_folds: Annotated[bool, typer.Option(help="Swap the two sets of a fold that repeats another.")] = False,
+    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Import the layout of the MMIN authors' features: IEMOCAP, MSP-IMPROV, or any of the same form."""
@@ -86,7 +93,14 @@ def mmin(
 
     folder_for(name, storage)
     names = [part.strip() for part in classes.split(",")] if classes else None
-    corpus, findings = import_mmin(root, name, classes=names, speaker_pattern=speaker_pattern, fix_folds=fix_folds)
+    corpus, findings = import_mmin(
+        root,
+        name,
+        classes=names,
+        speaker_pattern=speaker_pattern,
+        fix_folds=fix_folds,
+        leave_out=leave_out or (),
+    )
     _keep(corpus, findings, storage)
 
 
@@ -97,6 +111,7 @@ def mmsa(
     edges: Annotated[
         str | None, typer.Option(help="Where to divide sentiment into classes; by default its sign, in three classes.")
     ] = None,
+    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Import the layout of the MMSA toolkit's features: MOSI, MOSEI or CH-SIMS."""
@@ -109,7 +124,7 @@ def mmsa(
         cuts = [float(part) for part in edges.split(",")] if edges else []
     except ValueError:
         raise CorpusError(f"--edges {edges}: write numbers, such as --edges=-0.1,0.1.") from None
-    _keep(*import_mmsa(file, name, edges=cuts), storage)
+    _keep(*import_mmsa(file, name, edges=cuts, leave_out=leave_out or ()), storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")

@@ -168,7 +168,7 @@ def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
     write_set(root, 1, "trn", [n for s in ("Ses02F", "Ses02M", "Ses03M") for n in names_of(s)], [0, 1] * 12)
     shown = checks(root)
     assert shown["warning all zero"].startswith(
-        "v: 1 of 48 utterances are zero throughout (no face detected), Ses02M_impro01_F002 first"
+        "v: 1 of 48 utterances are zero throughout (no face detected): Ses02M_impro01_F002"
     )
     assert "warning speakers" not in shown
     write_set(root, 2, "trn", [*names_of("Ses01F"), "Ses02M_impro01_F900"], [0, 1] * 4 + [0])
@@ -272,7 +272,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "labels of text": (array("2/tst_label.npy", lambda x: x.astype(str)), "tst_label.npy"),
     "fewer labels than names": (array("3/val_label.npy", lambda x: x[:-1]), "7 labels for 8"),
     "two labels for one utterance": (other_label, "another label"),
-    "two utterances with one name": (array("3/val_int2name.npy", lambda x: np.repeat(x[:4], 2, 0)), "twice"),
+    "two utterances with one name": (array("3/val_int2name.npy", lambda x: np.repeat(x[:4], 2, 0)), "more than once"),
     "an utterance in train and test": (same_in_train_and_test, "8 utterances of fold 1 are in both train and test"),
     "one class": (one_class, "only one class has utterances"),
 }
@@ -310,7 +310,7 @@ def test_a_hostile_layout_is_refused_in_one_sentence(
     ("options", "expected"),
     [
         (("--classes", "only"), "--classes has 1 names"),
-        (("--classes", "x,x"), "names a class twice"),
+        (("--classes", "x,x"), "names x twice"),
         (("--name", "../outside"), "not a valid name for a corpus"),
         (("--name", "digits"), "already"),
         (("--speaker-pattern", "("), "not a valid regular expression"),

@@ -130,7 +130,7 @@ def spoilt(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (spoilt(lambda c: c["test"].update(id=["one"])), "has 12 utterances, but id has 1"),
         (spoilt(lambda c: c["test"].update(audio=np.zeros((12, 3)))), r"audio must be \(utterances, time, features\)"),
         (spoilt(lambda c: c["test"].update(text_bert=np.zeros((12, 9)))), r"text_bert must be \(utterances, 3, time\)"),
-        (spoilt(lambda c: c["train"].update(regression_labels=np.full(20, np.nan))), "must be finite numbers"),
+        (spoilt(lambda c: c["train"].update(regression_labels=np.full(20, np.nan))), "20 of 40 .* not a finite number .* correct regression_labels"),
         (spoilt(lambda c: c["train"].update(audio_lengths=[1])), "audio_lengths has 1 utterances"),
     ],
 )
