@@ -48,7 +48,10 @@ def code(text: object) -> str:
 def commands() -> str:
     """The page of the commands, from the Typer application."""
     root = get_command(app)
-    epilog = "Errors are one sentence and exit status 2; `--debug` after any command shows the traceback."
+    epilog = (
+        "Errors are one sentence and exit status 2; `--debug` after any command shows the traceback. "
+        "`ifmmin --version` prints the version."
+    )
     parts = [page("Commands", f"{root.help} {epilog}")]
     parts += [describe_command(path, command) for path, command in walk(root, "ifmmin")]
     return "\n\n".join(parts)
