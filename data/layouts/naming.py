@@ -7,20 +7,24 @@ in two) cannot be told apart by a reader, so they are one name; names that diffe
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ifmmin.data.audit import Finding
-from ifmmin.data.errors import CorpusError
+from ifmmin.data.errors import CorpusError, listed
 
 _DOUBTFUL = ("na", "n/a", "none", "null", "#n/a")
 """What programs write where a value is missing, but also plausible names of classes."""
 
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d*)?", re.ASCII)
+_DECIMAL = re.compile(r"[-+]?\d+(?:[.,]\d*)?", re.ASCII)
 _WHOLE = re.compile(r"([-+]?\d+)[.,]0*", re.ASCII)
+_MOST = 1000
+"""Classes; more are measurements or descriptions."""
+
 _FEW = 3
+"""How many names a message lists."""
 
 
 def normalise(name: str) -> str:
@@ -75,11 +79,8 @@ def check_names(names: Sequence[str], source: str) -> None:
             f"{source}: {_names_of(twice)} {_plural(twice, 'appears', 'appear')} more than once; every name must be "
             "unique."
         )
-    groups = defaultdict(list)
-    for name in names:
-        groups[normalise(name)].append(name)
-    if alike := [group for group in groups.values() if len(group) > 1]:
-        pairs = _examples([f"{first!a} and {second!a}" for first, second, *_ in alike])
+    if alike := look_alikes(names, normalise):
+        pairs = listed([f"{first!a} and {second!a}" for first, second, *_ in alike], most=_FEW)
         raise CorpusError(
             f"{source}: {pairs} differ only in spaces or in how an accent is composed, so they cannot be told apart; "
             "rename one of each."
@@ -115,7 +116,7 @@ def match_names(wanted: Sequence[str], available: Iterable[str], source: str) ->
     missing = [name for name in wanted if name not in matches]
     if missing:
         first = [*alike, *(name for name in missing if name not in alike)]
-        remedy = "write both the same" if alike else "add them, or leave these utterances out"
+        remedy = "write both the same" if alike else "add what is missing, or leave it out"
         raise CorpusError(f"{source} lacks {_counted(first, wanted)}{_look_alike(alike)}; {remedy}.")
     return matches
 
@@ -137,6 +138,16 @@ def _counted(missing: Sequence[str], wanted: Sequence[str]) -> str:
 
 def _look_alike(alike: Mapping[str, str]) -> str:
     return f", but has {_shown(next(iter(alike.values())))}, which looks like it" if alike else ""
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number, also as programs write it that know only fractions; None if it is something else.
+
+    >>> [whole_number(text) for text in ("3", "3.0", "3,0", "03", "3.5", "three")]
+    [3, 3, 3, 3, None, None]
+    """
+    match = re.fullmatch(r"([-+]?\d{1,18})(?:[.,]0*)?", text.strip(), re.ASCII)
+    return int(match[1]) if match else None
 
 
 class _Choices:
@@ -168,6 +179,19 @@ class _Choices:
         return self._alike.get(_loosely(name))
 
 
+def look_alikes(names: Iterable[str], key: Callable[[str], object] | None = None) -> list[list[str]]:
+    """Groups of different names that look alike, such as S1 and s1, or 1 and 01.
+
+    Args:
+        key: what names that look alike have in common; by default their text in lower case, without spaces and zeros
+            at the start of numbers.
+    """
+    groups = defaultdict(list)
+    for name in sorted(set(names)):
+        groups[(key or _loosely)(name)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def encode_labels(
     values: Sequence[object], classes: Sequence[str] | None, source: str, names: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], NDArray[np.int64], list[Finding]]:
@@ -190,7 +214,7 @@ def encode_labels(
     """
     texts, findings = _labels_as_text(values, source, names)
     used = sorted(set(texts))
-    numeric = all(_NUMBER.fullmatch(text) for text in used)
+    numeric = all(_DECIMAL.fullmatch(text) for text in used)
     if classes is not None:
         chosen = _check_classes(classes)
         places, note = _places_in(chosen, used, source, numeric=numeric)
@@ -199,7 +223,11 @@ def encode_labels(
         rows = [index for index, text in enumerate(texts) if text in missing]
         raise CorpusError(_unlabelled(rows, texts, source, names, f"the label {missing[0]}, which is not a class"))
     if numeric:
-        used.sort(key=lambda text: (float(text.replace(",", ".")), text))
+        used.sort(key=lambda text: (_number(text), text))
+    if len(used) > _MOST:
+        raise CorpusError(
+            f"{source} has {len(used):,} different labels, {listed(used, most=_FEW)}; a corpus has at most {_MOST:,} classes."
+        )
     _refuse_alike(used, source, numeric=numeric)
     findings += [
         Finding("warning", "classes", f"'{text}' is taken for a class, though it often stands for a missing label")
@@ -228,7 +256,7 @@ def _labels_as_text(
     if spaced:
         what = f"{len(spaced):,} {_plural(spaced, 'label has', 'labels have')} spaces around the name"
         findings.append(Finding("warning", "classes", f"{what} ('{spaced[0]}' first), which were removed"))
-    if all(_NUMBER.fullmatch(text) for text in texts):
+    if all(_DECIMAL.fullmatch(text) for text in texts):
         whole = [_WHOLE.fullmatch(text) for text in texts]
         if all(match or text.lstrip("+-").isdigit() for match, text in zip(whole, texts, strict=True)):
             texts = [match[1] if match else text for match, text in zip(whole, texts, strict=True)]
@@ -238,7 +266,7 @@ def _labels_as_text(
 def _unlabelled(
     rows: Sequence[int], texts: Sequence[object], source: str, names: Sequence[str] | None, what: str
 ) -> str:
-    examples = f" ({_examples([names[index] for index in rows])})" if names is not None else ""
+    examples = f" ({listed([names[index] for index in rows], most=_FEW)})" if names is not None else ""
     return (
         f"{source}: {len(rows):,} of {len(texts):,} utterances{examples} have {what}; add their labels, or leave these "
         "utterances out."
@@ -246,12 +274,9 @@ def _unlabelled(
 
 
 def _refuse_alike(used: Sequence[str], source: str, *, numeric: bool) -> None:
-    groups = defaultdict(list)
-    for text in used:
-        groups[float(text.replace(",", ".")) if numeric else _loosely(text)].append(text)
-    if alike := next((group for group in groups.values() if len(group) > 1), None):
+    if alike := look_alikes(used, _number if numeric else _loosely):
         raise CorpusError(
-            f"{source}: the labels {' and '.join(map(_shown, alike))} look alike, but would be different classes; "
+            f"{source}: the labels {' and '.join(map(_shown, alike[0]))} look alike, but would be different classes; "
             "write them the same, or name all classes with --classes if they are different."
         )
 
@@ -285,9 +310,13 @@ def _places_in(
     similar = next((name for name in classes if _loosely(name) == _loosely(unknown[0])), None)
     hint = f" ({_shown(similar)} looks like it)" if similar else ""
     raise CorpusError(
-        f"{source}: the {_plural(unknown, 'label', 'labels')} {_examples([_shown(text) for text in unknown])}{hint} "
+        f"{source}: the {_plural(unknown, 'label', 'labels')} {listed([_shown(text) for text in unknown], most=_FEW)}{hint} "
         f"{_plural(unknown, 'is', 'are')} not among --classes {','.join(classes)}; name all classes."
     )
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "."))
 
 
 def _loosely(name: str) -> str:
@@ -302,12 +331,7 @@ def _shown(name: str) -> str:
 
 
 def _names_of(names: Sequence[str]) -> str:
-    return f"{_plural(names, 'utterance', 'utterances')} {_examples([_shown(name) for name in names])}"
-
-
-def _examples(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _FEW:,} more" if len(texts) > _FEW else ""
-    return ", ".join(texts[:_FEW]) + more
+    return f"{_plural(names, 'utterance', 'utterances')} {listed([_shown(name) for name in names], most=_FEW)}"
 
 
 def _plural(items: Sequence[object], one: str, several: str) -> str:

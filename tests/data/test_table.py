@@ -1,5 +1,6 @@
 """The layout of tables and arrays."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,11 +86,11 @@ def test_a_column_of_sets_is_one_fold(root: Path) -> None:
     assert "set" not in corpus.utterances.column_names
 
 
-def test_whole_numbers_are_labels_as_they_are(root: Path) -> None:
-    edit("utterances.csv", lambda text: text.replace("class 1", "5").replace("class ", ""))(root)
+def test_numbers_are_names_of_classes_in_their_order(root: Path) -> None:
+    edit("utterances.csv", lambda text: text.replace("class 1", "10").replace("class ", ""))(root)
     corpus, _ = import_table(root, "mine")
-    assert corpus.classes == tuple("012345")
-    assert set(corpus.labels) == {0, 2, 5}
+    assert corpus.classes == ("0", "2", "10")
+    assert corpus.labels[:3].tolist() == [0, 2, 1]
 
 
 def test_features_that_are_not_there_are_none(root: Path) -> None:
@@ -106,12 +107,17 @@ def edit(file: str, change: Callable[[str], str]) -> Callable[[Path], None]:
     return apply
 
 
-def numbers_for_labels(largest: int) -> Callable[[Path], None]:
-    return edit("utterances.csv", lambda text: text.replace("class 2", str(largest)).replace("class ", ""))
-
-
 def with_frames(columns: dict[str, list[object]]) -> Callable[[Path], None]:
-    return lambda root: pa.parquet.write_table(pa.table(columns), root / "v.parquet")
+    def apply(root: Path) -> None:
+        shutil.rmtree(root / "v")
+        pa.parquet.write_table(pa.table(columns), root / "v.parquet")
+
+    return apply
+
+
+def damaged_parquet(root: Path) -> None:
+    (root / "folds.csv").unlink()
+    (root / "folds.parquet").write_bytes(b"nonsense")
 
 
 @pytest.mark.parametrize(
@@ -121,18 +127,23 @@ def with_frames(columns: dict[str, list[object]]) -> Callable[[Path], None]:
         (lambda root: (root / "folds.csv").unlink(), "neither a table of folds nor a column set"),
         (lambda root: (root / "t" / "u003.npy").unlink(), "lacks modality t of 1 of 48 utterances, u003 first"),
         (lambda root: np.save(root / "t" / "u003.npy", np.zeros(4)), r"must hold numbers \(time, features\)"),
-        (lambda root: np.save(root / "t" / "u003.npy", np.zeros((4, 9))), "5 features of modality t and others 9"),
-        (lambda root: (root / "t" / "u003.npy").write_bytes(b"nonsense"), "not a plain NumPy file"),
-        (edit("utterances.csv", lambda text: text.replace("label", "class")), "no column label"),
-        (edit("utterances.csv", lambda text: text.replace("u001", "u000")), "u000 appears twice"),
-        (edit("utterances.csv", lambda text: text.replace("utterance", "name")), "must have a column utterance"),
-        (edit("utterances.csv", lambda text: text.replace('"class 0"', "", 1)), "an utterance has no label"),
-        (numbers_for_labels(2000), "whole numbers from 0 to 999"),
-        (edit("folds.csv", lambda text: text.replace('"set"', '"part"')), "must have the columns fold, set and utter"),
-        (lambda root: (root / "folds.parquet").write_bytes(b"nonsense"), "folds.parquet cannot be read"),
-        (with_frames({"name": ["u000"]}), "v.parquet must have the columns utterance and frames"),
+        (
+            lambda root: np.save(root / "t" / "u003.npy", np.zeros((4, 9))),
+            r"9 features of modality t \(u003\) and others 5",
+        ),
+        (lambda root: (root / "t" / "u003.npy").write_bytes(b"nonsense"), "u003.npy "),
+        (edit("utterances.csv", lambda text: text.replace("label", "class")), "must have the column label; .*class"),
+        (edit("utterances.csv", lambda text: text.replace("u001", "u000")), "utterance 'u000' appears more than once"),
+        (edit("utterances.csv", lambda text: text.replace("utterance", "name")), "must have the column utterance"),
+        (
+            edit("utterances.csv", lambda text: text.replace('"class 0"', "", 1)),
+            r"1 of 48 utterances \(u000\) have no label",
+        ),
+        (edit("folds.csv", lambda text: text.replace('"set"', '"part"')), "must have the column set"),
+        (damaged_parquet, "folds.parquet cannot be read"),
+        (with_frames({"name": ["u000"]}), "v.parquet must have the column utterance"),
         (with_frames({"utterance": ["u000"], "frames": [[[1.0, 2.0], [3.0]]]}), "lists of equally many numbers"),
-        (edit("folds.csv", lambda text: text.replace("u001", "u999")), "fold 1 has u999"),
+        (edit("folds.csv", lambda text: text.replace("u001", "u999")), "the table of utterances lacks 'u999'"),
         (edit("folds.csv", lambda text: text.replace("validation", "test")), "no utterances in its validation set"),
     ],
 )
