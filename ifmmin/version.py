@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-UNKNOWN = "0+unknown"
+UNKNOWN = "0.0"
 """The version of files that were neither built nor installed, or that were built without git's history."""
 
 

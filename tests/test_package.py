@@ -128,13 +128,13 @@ def test_the_version_is_that_of_the_tag(distributions: Path, tmp_path: Path) -> 
 @pytest.mark.slow  # setuptools copies and compresses the package
 def test_files_without_git_are_built_without_a_version(tmp_path: Path) -> None:
     build(copy_tree(tmp_path / "copy"), tmp_path / "dist", "--sdist")
-    assert [file.name for file in (tmp_path / "dist").iterdir()] == ["ifmmin-0+unknown.tar.gz"]
+    assert [file.name for file in (tmp_path / "dist").iterdir()] == ["ifmmin-0.0.tar.gz"]
 
 
 def test_files_that_were_not_installed_have_an_unknown_version(tmp_path: Path) -> None:
     shutil.copy(ROOT / "ifmmin" / "version.py", tmp_path)
     program = "import version; print(version.package_version())"
-    assert succeed([sys.executable, "-S", "-c", program], tmp_path) == "0+unknown\n"
+    assert succeed([sys.executable, "-S", "-c", program], tmp_path) == "0.0\n"
 
 
 def test_the_version_is_printed_and_recorded_in_mlflow() -> None:
