@@ -9,11 +9,13 @@ SIGNATURES = {
     b"\x93NUMPY": "NumPy",
     b"PAR1": "Parquet",
     b"MATLAB 5.0": "MATLAB",
+    b"\x80\x02\x8a\nl\xfc\x9c": "PyTorch",
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"7z\xbc\xaf": "7-Zip",
     b"PK\x03\x04": "ZIP",
+    b"PK\x05\x06": "ZIP",
 }
 """How files of these formats begin."""
 
@@ -24,6 +26,7 @@ POINTERS = {
 HTML = (b"<!doctype html", b"<html", b"<?xml")
 REMEDIES = {
     "ZIP": "extract it first; files of torch.save and np.savez are such archives too, so save plain arrays instead",
+    "PyTorch": "save plain arrays instead of tensors",
     **dict.fromkeys(("gzip", "bzip2", "xz", "7-Zip"), "decompress it first"),
 }
 _ENOUGH = 512

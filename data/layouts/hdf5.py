@@ -64,6 +64,6 @@ def _problem(error: Exception) -> str:
         return f"is compressed in a way that h5py cannot read ({text}); rewrite it with `h5repack -f GZIP=4`"
     if "truncated" in text:
         return "is truncated, or another program still writes to it; wait for that program, or copy the file again"
-    if "signature" in text:
+    if "file signature not found" in text:
         return "is not an HDF5 file; check the path, or download or export it again"
     return f"is damaged, or another program writes to it ({text}); close it there, or copy or export it again"

@@ -38,7 +38,8 @@ def leave_out(corpus: Corpus, words: Iterable[str]) -> tuple[Corpus, list[Findin
         return corpus, []
     broken = np.any([broken_utterances(sequences) for sequences in corpus.sequences.values()], axis=0)
     if not broken.any():
-        return corpus, [Finding("note", "left out", "all features are finite numbers, so --leave-out broken dropped none")]
+        message = "all features are finite numbers, so --leave-out broken dropped none"
+        return corpus, [Finding("note", "left out", message)]
     finding = left_out(corpus.names, corpus.folds.values(), broken, "have NaN or infinite features")
     return without(corpus, broken), [finding]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds
+from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds, some
 from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
 from ifmmin.data.errors import CorpusError
@@ -208,7 +208,7 @@ def _encode(
         return encoded, labels, findings
     if is_iemocap(names) and width == len(IEMOCAP_COUNTS):
         return tuple(IEMOCAP_COUNTS), labels, findings
-    named = f"are named {encoded[0]} to {encoded[-1]}; --classes names them, in label order"
+    named = f"are named {some(encoded)}; --classes names them, in label order"
     return encoded, labels, [*findings, Finding("note", "classes", named)]
 
 

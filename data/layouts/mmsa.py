@@ -71,7 +71,7 @@ def import_mmsa(
     corpus = Corpus(
         name=name,
         classes=_class_names(edges),
-        utterances=pa.table(columns | _speakers(names)),
+        utterances=pa.table(columns | _speakers(names, findings)),
         sequences={modality: _read_sequences(file, sets, modality, findings) for modality in FEATURES},
         folds={1: _fold(sets)},
         standardised=("a",),
@@ -158,11 +158,15 @@ def _fold(sets: Sequence[FeatureSet]) -> Fold:
     return Fold(*(np.arange(*pair, dtype=np.int64) for pair in pairwise(ends)))
 
 
-def _speakers(names: Sequence[str]) -> dict[str, list[str]]:
+def _speakers(names: Sequence[str], findings: list[Finding]) -> dict[str, list[str]]:
     """The column speaker, unless an id does not name its video."""
     matches = [VIDEO.match(name) for name in names]
-    videos = [match[1] for match in matches if match]
-    return {"speaker": videos} if len(videos) == len(names) else {}
+    if all(matches):
+        return {"speaker": [match[1] for match in matches if match]}
+    other = names[matches.index(None)]
+    message = f"ids such as '{other}' do not name their video as in 'video$_$clip', so speakers are unknown"
+    findings.append(Finding("note", "ids", message))
+    return {}
 
 
 def _read_sequences(file: Path, sets: Sequence[FeatureSet], modality: Modality, findings: list[Finding]) -> Sequences:

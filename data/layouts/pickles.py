@@ -32,7 +32,10 @@ def read_pickle(file: Path) -> Any:
     try:
         compressed = check_file(file, "gzip") == "gzip"
         with gzip.open(file) if compressed else file.open("rb") as stream, warnings.catch_warnings(action="ignore"):
-            return _DataOnly(stream, encoding="latin1").load()
+            content = _DataOnly(stream, encoding="latin1").load()
+            if compressed:
+                stream.read()  # to the checksum at the end
+            return content
     except CorpusError:
         raise
     except _RefusedError as error:
@@ -192,6 +195,9 @@ def _make_default_dictionary(_factory: object = None, items: Any = ()) -> dict[A
     return dict(items)
 
 
+FACTORIES = ("bool", "dict", "float", "int", "list", "long", "str", "tuple", "unicode")
+"""Types by which a defaultdict makes its values, in Python 2 and 3."""
+
 ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Type("numpy.ndarray"),
     ("numpy", "dtype"): _Builder(_make_dtype),
@@ -205,9 +211,6 @@ ADMITTED: dict[tuple[str, str], Any] = {
     ("builtins", "frozenset"): _Builder(lambda items=(): frozenset(items)),
     ("collections", "OrderedDict"): _Builder(_make_dictionary),
     ("collections", "defaultdict"): _Builder(_make_default_dictionary),
-    **{
-        ("builtins", name): _Type(f"builtins.{name}")
-        for name in ("bool", "dict", "float", "int", "list", "str", "tuple")
-    },
+    **{("builtins", name): _Type(f"builtins.{name}") for name in FACTORIES},
 }
 """What a pickle may name, by module and name, and what stands for it."""
