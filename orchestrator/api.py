@@ -182,7 +182,7 @@ def run(configuration: Configuration, *, track: bool, progress: bool) -> Result:
     with _display(experiment, progress) as displays:
         outcome = workflows.run_stages(experiment, displays, track=track)
     analysis = analyse(experiment, _complete(experiment, outcome))
-    report = workflows.write_report(analysis, track=track)
+    report = workflows.write_report(analysis, track=track).location
     failed = {experiment.plan.describe(key): failure for key, failure in outcome.failed.items()}
     return Result(analysis, failed, report)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ifmmin.orchestrator.analysis.results import Results
     from ifmmin.orchestrator.search.driver import TrialChanged
     from ifmmin.orchestrator.tracking.searches import SearchTracker
+
+
+_REPORTS_AT_MOST = 3
+"""How often a report is written anew because another driver has completed runs meanwhile."""
 
 
 class SearchConsumer(Protocol):
@@ -57,6 +61,8 @@ def run_stages(experiment: Experiment, consumers: Sequence[Consumer] = (), *, tr
     """
     if not pending_stages(experiment):
         return Outcome()
+    if track:
+        check_tracking(experiment.configuration.name)
     from ifmmin.orchestrator.tracking.experiments import Tracker
 
     status, tracker = StatusKeeper(experiment.store, experiment.configuration.name), Tracker(experiment)
@@ -70,20 +76,54 @@ def run_stages(experiment: Experiment, consumers: Sequence[Consumer] = (), *, tr
         status.end()
 
 
+def check_tracking(name: str) -> None:
+    """Try whether MLflow can be written, before anything is computed.
+
+    Raises:
+        UserError: it cannot; the message says what to do.
+    """
+    from ifmmin.orchestrator.tracking.client import check
+
+    check(name)
+
+
 def pending_stages(experiment: Experiment) -> int:
     """How many stages of an experiment are not in the store and must be computed."""
     return len(stages_to_run(experiment.plan, experiment.store.completed(experiment.plan.stages)))
 
 
-def write_report(analysis: "Analysis", *, track: bool = True) -> str:
-    """Write the report to the store and to MLflow where it is missing or outdated; return the location of the page.
+@dataclass(frozen=True)
+class WrittenReport:
+    """Where the page of a report is, and a sentence on what MLflow could not keep; empty if it has everything."""
+
+    location: str
+    lost: str = ""
+
+
+def write_report(analysis: "Analysis", *, track: bool = True) -> WrittenReport:
+    """Write the report to the store and to MLflow where it is missing or outdated.
+
+    It covers all complete runs of the experiment, also those that other drivers computed meanwhile.
 
     Raises:
         UserError: the store or MLflow cannot be written.
     """
+    from ifmmin.orchestrator.tracking.lock import alone
+
+    store = analysis.experiment.store
+    for _ in range(_REPORTS_AT_MOST):
+        with alone(store, "report"):
+            whole = _widen(analysis)
+            written = _write_report(whole, track=track)
+        if _runs_of(_widen(analysis)) == _runs_of(whole):
+            break
+    return written
+
+
+def _write_report(analysis: "Analysis", *, track: bool) -> WrittenReport:
     from ifmmin.orchestrator.tracking.experiments import Tracker
 
-    experiment = analysis.experiment
+    experiment, lost = analysis.experiment, ""
     name, store, tracker = experiment.configuration.name, experiment.store, Tracker(experiment)
     in_store = store.report_identity(name) == analysis.identity
     if not in_store or (track and not tracker.is_current(analysis)):
@@ -93,8 +133,23 @@ def write_report(analysis: "Analysis", *, track: bool = True) -> str:
         if not in_store:
             store.write_report(name, report_files(report), analysis.identity)
         if track:
-            tracker.finish(report)
-    return store.report_location(name)
+            lost = tracker.finish(report)
+    return WrittenReport(store.report_location(name), lost)
+
+
+def _widen(analysis: "Analysis") -> "Analysis":
+    """The analysis of all complete runs that the experiment holds by now."""
+    from ifmmin.orchestrator.analysis.experiment import analyse
+    from ifmmin.orchestrator.analysis.results import completed_runs
+
+    whole = analysis.experiment.whole()
+    if {run.evaluation for run in completed_runs(whole.plan, whole.store)} == _runs_of(analysis):
+        return analysis
+    return analyse(whole, load_complete(whole), analysis.against)
+
+
+def _runs_of(analysis: "Analysis") -> set[str]:
+    return {run.evaluation for run in analysis.results.runs}
 
 
 def load_complete(experiment: Experiment) -> "Results":
@@ -183,6 +238,8 @@ def run_search(
     outcome = Outcome()
     if not pending_trials(record):
         return record, outcome
+    if track:
+        check_tracking(experiment.configuration.name)
     from ifmmin.orchestrator.search import driver
     from ifmmin.orchestrator.tracking.searches import SearchTracker
 
@@ -207,8 +264,11 @@ def run_search(
     return record, outcome
 
 
-def write_search_report(experiment: Experiment, record: SearchRecord, *, track: bool = True) -> None:
+def write_search_report(experiment: Experiment, record: SearchRecord, *, track: bool = True) -> str:
     """Write the trials, their figures and the best configuration to the store and to MLflow.
+
+    Returns:
+        A sentence on what MLflow could not keep; empty if it has everything.
 
     Raises:
         UserError: the store or MLflow cannot be written.
@@ -217,9 +277,8 @@ def write_search_report(experiment: Experiment, record: SearchRecord, *, track: 
     from ifmmin.orchestrator.tracking.searches import SearchTracker
 
     files = search_files(record)
-    experiment.store.write_report(record.configuration.name, files, identity="search")
-    if track:
-        SearchTracker(experiment, record).finish(record, files)
+    experiment.store.write_search_report(record.configuration.name, files)
+    return SearchTracker(experiment, record).finish(record, files) if track else ""
 
 
 def load_search(name: str, storage: str) -> tuple[Experiment, SearchRecord] | None:

@@ -58,8 +58,10 @@ def command(
         console = Console()
         show_table(console, analysis)
         with console.status("writing the report"):
-            location = write_report(analysis)
-        console.print(f"Report: {location}", highlight=False, soft_wrap=True)
+            written = write_report(analysis)
+        if written.lost:
+            console.print(f"[yellow]{written.lost}[/]", highlight=False, soft_wrap=True)
+        console.print(f"Report: {written.location}", highlight=False, soft_wrap=True)
     elif output == "json":
         frames = {name: json.loads(frame.to_json(orient="records")) for name, frame in _frames(analysis).items()}
         typer.echo(json.dumps(frames, indent=2))
