@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ifmmin.data.conditions import MODALITIES
 from ifmmin.data.corpus import SETS, Corpus, Sequences
+from ifmmin.data.splits import group_numbers
 
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
 """Class counts of the four-class protocol with its 5,531 utterances; excited counts as happy."""
@@ -141,17 +142,20 @@ def _any_frame(sequences: Sequences, frames: NDArray[np.bool_] | np.bool_) -> ND
 
 def _overlaps(corpus: Corpus) -> list[Finding]:
     findings = []
-    speakers = None if corpus.speakers is None else np.array(corpus.speakers)
+    speakers = corpus.speakers or [None] * len(corpus)
+    groups = group_numbers(speakers)
     for number, fold in sorted(corpus.folds.items()):
         for one, other in combinations(SETS, 2):
             where = f"of fold {number} are in both {one} and {other}"
             if shared := np.intersect1d(fold[one], fold[other]).size:
                 findings.append(Finding("error", "overlap", f"{shared:,} utterances {where}"))
-            elif speakers is not None and (common := np.intersect1d(speakers[fold[one]], speakers[fold[other]])).size:
-                message = f"{common.size} speakers {where} ({common[0]} first), so results depend on the speaker"
+            elif (common := np.intersect1d(groups[fold[one]], groups[fold[other]])).size:
+                first = speakers[int((groups == common[0]).argmax())]
+                message = f"{common.size} speakers {where} ({first} first), so results depend on the speaker"
                 findings.append(Finding("warning", "speakers", message))
-    if speakers is None:
-        findings.append(Finding("note", "speakers", "unknown, so overlaps between sets cannot be detected"))
+    if unknown := speakers.count(None):
+        some_of = "" if unknown == len(corpus) else f" for {unknown:,} of {len(corpus):,} utterances"
+        findings.append(Finding("note", "speakers", f"unknown{some_of}, so overlaps between sets cannot be detected"))
     return findings
 
 

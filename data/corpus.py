@@ -142,8 +142,8 @@ class Corpus:
         return _numbers(self.utterances["label"].combine_chunks()).astype(np.int64)
 
     @property
-    def speakers(self) -> list[str] | None:
-        """The speaker of each utterance; None if speakers are unknown."""
+    def speakers(self) -> list[str | None] | None:
+        """The speaker of each utterance, None where it is unknown; None if all speakers are."""
         return list(self.utterances["speaker"].to_pylist()) if "speaker" in self.utterances.column_names else None
 
     @property

@@ -203,8 +203,8 @@ def encode_labels(
 
     Args:
         values: text, bytes or numbers; None, NaN and blank text are missing.
-        classes: names in label order; whole numbers may then also be positions in it, from 0, or from 1 where the
-            largest label is the number of classes.
+        classes: names in label order, or one text in which commas separate them; whole numbers may then also be
+            positions in it, from 0, or from 1 where the largest label is the number of classes.
         source: the file, for messages.
         names: of the utterances, for messages.
 
@@ -226,7 +226,8 @@ def encode_labels(
         used.sort(key=lambda text: (_number(text), text))
     if len(used) > _MOST:
         raise CorpusError(
-            f"{source} has {len(used):,} different labels, {listed(used, most=_FEW)}; a corpus has at most {_MOST:,} classes."
+            f"{source} has {len(used):,} different labels, {listed(used, most=_FEW)}; a corpus has at most {_MOST:,} "
+            "classes."
         )
     _refuse_alike(used, source, numeric=numeric)
     findings += [
@@ -282,6 +283,7 @@ def _refuse_alike(used: Sequence[str], source: str, *, numeric: bool) -> None:
 
 
 def _check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    classes = classes.split(",") if isinstance(classes, str) else classes
     chosen = tuple(map(normalise, classes))
     if not all(chosen):
         raise CorpusError(f"--classes {','.join(classes)} has a blank name; every class needs one.")
@@ -309,8 +311,9 @@ def _places_in(
             )
     similar = next((name for name in classes if _loosely(name) == _loosely(unknown[0])), None)
     hint = f" ({_shown(similar)} looks like it)" if similar else ""
+    shown = listed([_shown(text) for text in unknown], most=_FEW)
     raise CorpusError(
-        f"{source}: the {_plural(unknown, 'label', 'labels')} {listed([_shown(text) for text in unknown], most=_FEW)}{hint} "
+        f"{source}: the {_plural(unknown, 'label', 'labels')} {shown}{hint} "
         f"{_plural(unknown, 'is', 'are')} not among --classes {','.join(classes)}; name all classes."
     )
 

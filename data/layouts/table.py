@@ -11,7 +11,7 @@ UTF-8, or UTF-16 with a byte-order mark; commas, semicolons, tabs or vertical ba
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from ifmmin.data.audit import Finding, audit, by_severity
 from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import SETS, Corpus, Features, Fold, Sequences, SetName
 from ifmmin.data.errors import CorpusError, listed
+from ifmmin.data.layouts import leave_out as leaving
 from ifmmin.data.layouts.features import read_modality
 from ifmmin.data.layouts.naming import (
     check_names,
@@ -52,16 +53,19 @@ def import_table(
     classes: Sequence[str] | None = None,
     split_by: str | None = None,
     seed: int = 0,
+    leave_out: Iterable[str] = (),
 ) -> tuple[Corpus, list[Finding]]:
     """Read a corpus from the layout, and audit it. Nothing is written.
 
     Args:
         classes: names in label order; by default the labels in alphabetical or numerical order.
         split_by, seed: make folds by `data.splits.split` instead of those in the layout.
+        leave_out: "broken" leaves out utterances whose features are not finite numbers.
 
     Raises:
         CorpusError: a file is missing, damaged, or does not follow the layout.
     """
+    words = leaving.check_leave_out(leave_out)
     file, table = _read_utterances(root)
     names = table["utterance"].to_pylist()
     check_columns(file, table.column_names, ["label"])
@@ -77,7 +81,8 @@ def import_table(
     sequences = {modality: _sequences(root, modality, names) for modality in MODALITIES}
     about = f"imported from the tables in {root.resolve().name}" + (f", split by {split_by}" if split_by else "")
     corpus = Corpus(name, classes, utterances, sequences, folds, ("a",), about)
-    return corpus, by_severity([*audit(corpus), *findings, *_speakers(corpus)])
+    corpus, dropped = leaving.leave_out(corpus, words)
+    return corpus, by_severity([*audit(corpus), *findings, *dropped, *_speakers(corpus)])
 
 
 def read_utterances(root: Path) -> pa.Table:

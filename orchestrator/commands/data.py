@@ -28,6 +28,7 @@ CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list
 def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
     """List the available corpora: those shipped, and those imported."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ifmmin.data.catalogue import corpus_names, find_corpus
@@ -37,7 +38,9 @@ def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
         corpus = find_corpus(name, storage)
         dimensions = ", ".join(str(d) for d in corpus.dimensions.values())
         about = corpus.about.split(". ")[0]
-        table.add_row(name, f"{len(corpus):,}", str(len(corpus.classes)), str(len(corpus.folds)), dimensions, about)
+        table.add_row(
+            name, f"{len(corpus):,}", str(len(corpus.classes)), str(len(corpus.folds)), dimensions, escape(about)
+        )
     Console().print(table)
 
 
@@ -131,10 +134,14 @@ def mmsa(
 def table(
     root: Annotated[Path, typer.Argument(help="The folder that holds the table of utterances and a, v, t.")],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
+    classes: Annotated[
+        str | None, typer.Option(help="Class names in label order: ang,hap,neu,sad; by default the labels, sorted.")
+    ] = None,
     split_by: Annotated[
         str | None, typer.Option(help="Make folds by a column whose values no two sets share, or stratified:5.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
+    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet."""
@@ -142,7 +149,16 @@ def table(
     from ifmmin.data.layouts.table import import_table
 
     folder_for(name, storage)
-    _keep(*import_table(root, name, split_by=split_by, seed=seed), storage)
+    names = classes.split(",") if classes is not None else None
+    corpus, findings = import_table(
+        root,
+        name,
+        classes=names,
+        split_by=split_by,
+        seed=seed,
+        leave_out=leave_out or (),
+    )
+    _keep(corpus, findings, storage)
 
 
 @app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
@@ -192,7 +208,7 @@ def _description(corpus: "Corpus") -> dict[str, object]:
         "about": corpus.about,
         "fingerprint": corpus.fingerprint,
         "utterances": len(corpus),
-        "speakers": None if corpus.speakers is None else len(set(corpus.speakers)),
+        "speakers": None if corpus.speakers is None else len({*corpus.speakers} - {None}),
         "classes": dict(zip(corpus.classes, counts, strict=True)),
         "modalities": {
             modality: {
@@ -212,14 +228,16 @@ def _description(corpus: "Corpus") -> dict[str, object]:
 
 def _show_description(description: dict) -> None:  # type: ignore[type-arg]
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
     speakers = description["speakers"]
-    console.print(f"[bold]{description['name']}[/]: {description['about']}")
+    console.print(f"[bold]{description['name']}[/]: {escape(description['about'])}")
     console.print(f"{description['utterances']:,} utterances, {speakers or 'unknown'} speakers")
     console.print(f"fingerprint {description['fingerprint']}")
-    console.print("classes: " + ", ".join(f"{name} {count:,}" for name, count in description["classes"].items()))
+    classes = ", ".join(f"{name} {count:,}" for name, count in description["classes"].items())
+    console.print(f"classes: {escape(classes)}")
     if description["best"]:
         best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in description["best"].items())
         console.print(f"best possible WA in %: {best}")
@@ -238,6 +256,7 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
 
 def _show_findings(name: str, findings: "list[Finding]") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -247,5 +266,5 @@ def _show_findings(name: str, findings: "list[Finding]") -> None:
     table = Table("", "check", "finding", title=f"audit of {name}", title_justify="left")
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for finding in findings:
-        table.add_row(f"[{styles[finding.severity]}]{finding.severity}[/]", finding.check, finding.message)
+        table.add_row(f"[{styles[finding.severity]}]{finding.severity}[/]", finding.check, escape(finding.message))
     console.print(table)

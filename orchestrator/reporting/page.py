@@ -149,7 +149,7 @@ def _facts(corpus: Corpus) -> list[tuple[str, str]]:
     return [
         ("about", corpus.about),
         ("utterances", f"{len(corpus):,}"),
-        ("speakers", str(len(set(corpus.speakers))) if corpus.speakers is not None else "unknown"),
+        ("speakers", str(len({*corpus.speakers} - {None})) if corpus.speakers is not None else "unknown"),
         ("classes", ", ".join(f"{name} {count:,}" for name, count in zip(corpus.classes, counts, strict=True))),
         *(
             (
