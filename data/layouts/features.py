@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ifmmin.data.conditions import Modality
 from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts.arrays import read_array
+from ifmmin.data.layouts.files import check_file
 from ifmmin.data.layouts.naming import check_names, find_names
 from ifmmin.data.layouts.spreadsheet import check_columns, read_text_column
 
@@ -29,10 +31,8 @@ def read_modality(root: Path, modality: Modality, names: Sequence[str]) -> list[
         CorpusError: a file is damaged, there are both forms, an utterance's file has a name that only looks like the
             utterance's, or utterances differ in their number of features.
     """
-    folder, file = root / modality, root / f"{modality}.parquet"
-    if folder.is_dir() and file.is_file():
-        raise CorpusError(f"{root} contains both {file.name} and the folder {modality}; keep the one to use.")
-    parts = _from_parquet(file, names) if file.is_file() else _from_folder(folder, names)
+    file = _parquet_of(root, modality)
+    parts = _from_parquet(file, names) if file else _from_folder(root, modality, names)
     widths = Counter(part.shape[1] for part in parts if part is not None)
     if len(widths) > 1:
         (usual, _), *_, (rarest, _) = widths.most_common()
@@ -44,13 +44,30 @@ def read_modality(root: Path, modality: Modality, names: Sequence[str]) -> list[
     return parts
 
 
-def _from_folder(folder: Path, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
+def names_in(root: Path, modality: Modality) -> list[str]:
+    """The names of the utterances that have features of a modality; those of folders in its folder are part of them.
+
+    Raises:
+        CorpusError: a file is damaged, or there are both forms.
+    """
+    if file := _parquet_of(root, modality):
+        with _readable(file), _open(file) as source:
+            return _names(file, source)
     # Listed, because a file system may find a file by a name that differs in case or composition, or may not.
-    nested = any("/" in name for name in names)
-    files = folder.rglob("*.npy") if nested else folder.glob("*.npy")
-    matches = find_names(
-        names, (file.relative_to(folder).as_posix().removesuffix(".npy") for file in files), f"{folder}"
-    )
+    files = [file for file in (root / modality).rglob("*.npy") if not file.name.startswith("._")]  # of macOS
+    return [file.relative_to(root / modality).as_posix().removesuffix(".npy") for file in files]
+
+
+def _parquet_of(root: Path, modality: Modality) -> Path | None:
+    file = root / f"{modality}.parquet"
+    if file.is_file() and (root / modality).is_dir():
+        raise CorpusError(f"{root} contains both {file.name} and the folder {modality}; keep the one to use.")
+    return file if file.is_file() else None
+
+
+def _from_folder(root: Path, modality: Modality, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
+    folder = root / modality
+    matches = find_names(names, names_in(root, modality), str(folder))
     return [_from_file(folder / f"{matches[name]}.npy", name) if name in matches else None for name in names]
 
 
@@ -65,24 +82,39 @@ def _from_file(file: Path, name: str) -> NDArray[np.float32] | None:
 
 def _from_parquet(file: Path, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
     parts: list[NDArray[np.float32] | None] = [None] * len(names)
+    with _readable(file), _open(file) as source:
+        available = _names(file, source)
+        matches = find_names(names, available, str(file))
+        places = {matches[name]: index for index, name in enumerate(names) if name in matches}
+        start = 0
+        for batch in source.iter_batches(_AT_ONCE, columns=["frames"]):
+            held = available[start : start + len(batch)]
+            start += len(batch)
+            wanted = batch.column(0).filter(pa.array([name in places for name in held]))
+            held = [name for name in held if name in places]
+            for name, part in zip(held, _arrays(file, held, wanted), strict=True):
+                parts[places[name]] = part
+    return parts
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
     try:
-        with pa.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as source:
-            check_columns(file, source.schema_arrow.names, ("utterance", "frames"))
-            available = [name or "" for name in read_text_column(file, source, "utterance")]
-            check_names(available, str(file))
-            matches = find_names(names, available, str(file))
-            places = {matches[name]: index for index, name in enumerate(names) if name in matches}
-            start = 0
-            for batch in source.iter_batches(_AT_ONCE, columns=["frames"]):
-                held = available[start : start + len(batch)]
-                start += len(batch)
-                wanted = batch.column(0).filter(pa.array([name in places for name in held]))
-                held = [name for name in held if name in places]
-                for name, part in zip(held, _arrays(file, held, wanted), strict=True):
-                    parts[places[name]] = part
+        yield
     except (OSError, pa.ArrowException) as error:
         raise CorpusError(f"{file} cannot be read ({str(error).splitlines()[0]}); export it again.") from None
-    return parts
+
+
+def _open(file: Path) -> pa.parquet.ParquetFile:
+    check_file(file, "Parquet")
+    return pa.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
+
+
+def _names(file: Path, source: pa.parquet.ParquetFile) -> list[str]:
+    check_columns(file, source.schema_arrow.names, ["utterance", "frames"])
+    names = [name or "" for name in read_text_column(file, source, "utterance")]
+    check_names(names, str(file))
+    return names
 
 
 def _arrays(file: Path, names: Sequence[str], frames: pa.Array) -> Iterator[NDArray[np.float32] | None]:

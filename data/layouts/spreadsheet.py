@@ -1,6 +1,6 @@
 """Reading the tables that people write, in CSV, TSV or Parquet: every cell is text, whatever it looks like.
 
-Only a column of fractions is read as numbers, for it holds measurements and not names.
+Only fractions are read as numbers, for they are measurements and not names, except in the columns of `NAMES`.
 """
 
 import codecs
@@ -15,9 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ifmmin.data.errors import CorpusError, nearest
+from ifmmin.data.layouts.files import check_file
 from ifmmin.data.layouts.naming import text_of
 
 FORMATS = ("csv", "tsv", "parquet")
+
+NAMES = frozenset(["utterance", "label", "speaker", "fold", "set"])
+"""Columns that hold names even where these look like fractions, such as speaker 1.1."""
 
 SEPARATORS = {"csv": ",;\t|", "tsv": "\t,;|"}
 """What may be between cells; of those that make most columns, the first."""
@@ -67,7 +71,12 @@ def read_table(file: Path, columns: Iterable[str]) -> pa.Table:
     Raises:
         CorpusError: the file cannot be read, or lacks a column or has one twice.
     """
-    table = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
+    if file.suffix == ".parquet":
+        check_file(file, "Parquet")
+        table = _read_parquet(file)
+    else:
+        check_file(file)
+        table = _read_csv(file)
     check_columns(file, table.column_names, columns)
     return table
 
@@ -109,7 +118,8 @@ def _as_text(file: Path, name: str, column: pa.ChunkedArray) -> pa.Array | pa.Ch
     if pa.types.is_nested(column.type):
         return column
     values = column.cast(pa.string()).to_pylist() if pa.types.is_temporal(column.type) else column.to_pylist()
-    if any(isinstance(value, float) and value == value and not value.is_integer() for value in values):
+    fractions = any(isinstance(value, float) and value == value and not value.is_integer() for value in values)
+    if fractions and name.strip() not in NAMES:
         return pa.array(values, pa.float64())
     try:
         return pa.array(map(text_of, values), pa.string())
@@ -138,7 +148,7 @@ def _read_csv(file: Path) -> pa.Table:
     names = [name.strip() for name in heading]
     kept = [index for index, name in enumerate(names) if name]  # pandas writes its index without a name
     check_columns(file, [names[index] for index in kept], ())
-    return pa.table({names[index]: _csv_column([row[index] for row in cells]) for index in kept})
+    return pa.table({names[index]: _csv_column(names[index], [row[index] for row in cells]) for index in kept})
 
 
 def _first_row(lines: io.StringIO, start: int, separator: str) -> list[str]:
@@ -158,8 +168,10 @@ def _row(file: Path, line: int, row: list[str], heading: list[str]) -> list[str]
     return row
 
 
-def _csv_column(cells: Sequence[str]) -> pa.Array:
+def _csv_column(name: str, cells: Sequence[str]) -> pa.Array:
     texts = [cell if cell.strip() else None for cell in cells]
+    if name in NAMES:
+        return pa.array(texts, pa.string())
     present = [text.strip() for text in texts if text is not None]
     fractions = [text.replace(",", ".") for text in present if _FRACTION.fullmatch(text)]
     # A number that is written otherwise, such as 1.10, is a name.
@@ -175,19 +187,18 @@ def _decode(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise CorpusError(f"{file} cannot be read ({error.strerror}); check its permissions.") from None
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        where = f"line {line}: " if encoding.startswith("utf-8") else ""
-        raise CorpusError(
-            f"{file} is not in the encoding {encoding.removesuffix('-sig').upper()} ({where}{error.reason}); save it "
-            "as CSV (UTF-8), or convert it with `iconv -f ENCODING -t UTF-8`, where ENCODING is latin1 or gb18030, say."
-        ) from None
-    if "\0" in text:
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+    if encoding is None and b"\0" in content:
         raise CorpusError(
             f"{file} contains zero bytes, so it is not text, or in the encoding UTF-16 without a byte-order mark; save "
             "it as CSV (UTF-8)."
         )
-    return text
+    try:
+        return content.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        where = f"line {line}: " if encoding in (None, "utf-8-sig") else ""
+        raise CorpusError(
+            f"{file} is not in the encoding {(encoding or 'utf-8').upper()} ({where}{error.reason}); save it as CSV "
+            "(UTF-8), or convert it with `iconv -f ENCODING -t UTF-8`, where ENCODING is latin1 or gb18030, say."
+        ) from None

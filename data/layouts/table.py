@@ -23,7 +23,7 @@ from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import SETS, Corpus, Features, Fold, Sequences, SetName
 from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts import leave_out as leaving
-from ifmmin.data.layouts.features import read_modality
+from ifmmin.data.layouts.features import names_in, read_modality
 from ifmmin.data.layouts.naming import (
     check_names,
     encode_labels,
@@ -79,6 +79,7 @@ def import_table(
         folds, notes = _folds(root, table)
         findings += notes
     sequences = {modality: _sequences(root, modality, names) for modality in MODALITIES}
+    findings += [finding for modality in MODALITIES for finding in _unlisted(root, modality, names)]
     about = f"imported from the tables in {root.resolve().name}" + (f", split by {split_by}" if split_by else "")
     corpus = Corpus(name, classes, utterances, sequences, folds, ("a",), about)
     corpus, dropped = leaving.leave_out(corpus, words)
@@ -137,6 +138,16 @@ def _sequences(root: Path, modality: Modality, names: Sequence[str]) -> Sequence
         what = f"{len(parts) - len(present):,} of {len(parts):,} utterances, {lacking} first"
         raise CorpusError(f"{root} lacks modality {modality} of {what}; a corpus needs all three.")
     return Sequences.of(present)
+
+
+def _unlisted(root: Path, modality: Modality, names: Sequence[str]) -> list[Finding]:
+    """Utterances that have features and no row, perhaps because the table is damaged."""
+    listed_names = set(map(normalise, names))
+    others = sorted(name for name in names_in(root, modality) if normalise(name) not in listed_names)
+    if not others:
+        return []
+    what = f"{len(others):,} {'utterance is' if len(others) == 1 else 'utterances are'} not in the table of utterances"
+    return [Finding("warning", "extra features", f"{modality}: {what} ({listed(others, most=3)}); left out")]
 
 
 def _speakers(corpus: Corpus) -> list[Finding]:
