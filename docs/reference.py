@@ -5,6 +5,7 @@
 A test holds that the pages are those of the code.
 """
 
+import html
 import importlib
 import inspect
 import re
@@ -33,12 +34,14 @@ SECTIONS = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):$")
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
     """A table in Markdown."""
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    cells = [[cell.replace("\n", " ") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, [":--"] * len(heads), *cells])
 
 
 def code(text: object) -> str:
     """Text as code, or nothing where there is none."""
+    if "|" in str(text):  # it would end the cell of a table
+        return f"<code>{html.escape(str(text)).replace('|', '&#124;')}</code>"
     return f"`{text}`" if str(text) else ""
 
 
@@ -259,7 +262,7 @@ def signature(name: str, function: Callable[..., Any]) -> str:
         default = "" if item.default is item.empty else f" = {item.default!r}"
         lines.append(f"{kind}{item.name}: {annotation(item.annotation)}{default}")
     inner = "".join(f"    {line},\n" for line in lines)
-    return f"```text\n{name}(\n{inner}) -> {annotation(described.return_annotation)}\n```"
+    return f"```py\n{name}(\n{inner}) -> {annotation(described.return_annotation)}\n```"
 
 
 def annotation(kind: object) -> str:
@@ -281,11 +284,11 @@ def docstring(text: str) -> str:
             out.append(f"  {line.strip()}" if out[-1].startswith(("- ", "  ")) else line.strip())
         else:
             out.append(line)
-    return re.sub(r"(?m)((?:^    .*\n?)+)", _fenced, "\n".join(out)).rstrip()
+    return re.sub(r"(?m)^    .*\n?(?:^    .*\n?|^\n(?=    ))*", _fenced, "\n".join(out)).rstrip()
 
 
 def _fenced(match: re.Match[str]) -> str:
-    return f"```text\n{inspect.cleandoc(match[1])}\n```\n"
+    return f"```py\n{inspect.cleandoc(match[0])}\n```\n"
 
 
 def page(title: str, intro: str) -> str:
