@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -178,11 +179,28 @@ def layouts() -> str:
 
 
 def as_literal(text: str) -> str:
-    """A docstring whose aligned columns stay aligned."""
-    return "\n\n".join(
-        f"```text\n{inspect.cleandoc(part)}\n```" if "   " in part else " ".join(part.split())
-        for part in inspect.cleandoc(text).split("\n\n")
-    )
+    """Paragraphs, of which those with columns are tables."""
+    parts = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(in_columns(part) if "   " in part else " ".join(part.split()) for part in parts)
+
+
+def in_columns(text: str) -> str:
+    """A table of names and what they are; lines before it that have no second column are a sentence."""
+    lines = inspect.cleandoc(text).splitlines()
+    starts = Counter(match.end() for line in lines if (match := re.match(r"(?:\S.*?)? {2,}(?=\S)", line)))
+    column = starts.most_common(1)[0][0]
+    intro: list[str] = []
+    rows: list[list[str]] = []
+    for line in lines:
+        name, meaning = line[:column].strip(), html.escape(line[column:], quote=False)
+        if line[column - 1 : column].strip():
+            intro.append(line)
+        elif name:
+            names = re.split(r", (?![^(]*\))", name)  # commas that are not in parentheses
+            rows.append([", ".join(code(part) for part in names), meaning])
+        else:
+            rows[-1][1] += f" {meaning}"
+    return "\n\n".join([*(code(line) for line in intro), table(["file or key", "what it holds"], rows)])
 
 
 # Systems
