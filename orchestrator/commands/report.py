@@ -40,7 +40,7 @@ def command(
     from ifmmin.orchestrator.commands.display import Display
     from ifmmin.orchestrator.commands.tables import show_table
     from ifmmin.orchestrator.experiment import Experiment
-    from ifmmin.orchestrator.planning.configuration import ConfigurationError
+    from ifmmin.orchestrator.planning.configuration_file import ConfigurationError
     from ifmmin.orchestrator.planning.plan import protocol_plan
     from ifmmin.orchestrator.reporting import formats
     from ifmmin.orchestrator.workflows import evaluate_under, load_complete, protocols_of, write_report

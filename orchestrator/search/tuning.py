@@ -140,18 +140,20 @@ class _FoldAwareOptuna(OptunaSearch):
         self._folds, self._size = folds, size
         self._first = len(options["points_to_evaluate"] or [])
         self._suggested: list[dict[str, Any]] = []
+        self._distributions: Mapping[str, Any] = options["space"]
         self._random = np.random.default_rng(options["seed"])
 
     def suggest(self, trial_id: str) -> Any:
         if self._size is None or len(self._suggested) < self._first:  # the first points are known trials
-            chosen = super().suggest(trial_id)
+            chosen: Any = super().suggest(trial_id)
         elif self._is_exhausted():
             return self.FINISHED
         else:
             chosen = super().suggest(trial_id)
             if chosen in self._suggested:
-                self._ot_study.tell(self._ot_trials.pop(trial_id), state=optuna.trial.TrialState.FAIL)
-                self._ot_study.enqueue_trial(self._another())
+                study: Any = self._ot_study
+                study.tell(self._ot_trials.pop(trial_id), state=optuna.trial.TrialState.FAIL)
+                study.enqueue_trial(self._another())
                 chosen = super().suggest(trial_id)
         self._suggested.append(chosen)
         return chosen
@@ -162,11 +164,11 @@ class _FoldAwareOptuna(OptunaSearch):
     def _another(self) -> dict[str, Any]:
         """A point of a finite space that was not suggested before."""
         while True:
-            point = {name: self._draw(distribution) for name, distribution in self._space.items()}
+            point = {name: self._draw(distribution) for name, distribution in self._distributions.items()}
             if point not in self._suggested:
                 return point
 
-    def _draw(self, distribution: optuna.distributions.BaseDistribution) -> Any:
+    def _draw(self, distribution: Any) -> Any:
         if isinstance(distribution, optuna.distributions.CategoricalDistribution):
             return distribution.choices[self._random.integers(len(distribution.choices))]
         return int(self._random.integers(distribution.low, distribution.high, endpoint=True))

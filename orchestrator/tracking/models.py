@@ -160,8 +160,9 @@ def _signature(run: TrainedRun) -> "ModelSignature":
     from mlflow.types.schema import AnyType
 
     # Of arrays of doubles MLflow refuses whole numbers, and of strings names that are numbers; `predict` checks both.
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), "utterance")]
-    inputs += [ColSpec(AnyType(), m, required=False) for m in MODALITIES]
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(anything, "utterance")]
+    inputs += [ColSpec(anything, m, required=False) for m in MODALITIES]
     texts: list[ColSpec | TensorSpec] = [ColSpec("string", name) for name in ("utterance", "condition", "prediction")]
     outputs = [*texts, *(ColSpec("float", f"p_{name}") for name in run.classes)]
     params = [ParamSpec("every_condition", "boolean", False), *(ParamSpec(n, "long", None) for n in ("fold", "seed"))]

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from ifmmin.orchestrator.planning.catalogue import systems
 from ifmmin.orchestrator.planning.configuration import (
     Configuration,
-    ConfigurationError,
     Range,
     load_configuration,
     parse_hyperparameters,
     parse_numbers,
 )
+from ifmmin.orchestrator.planning.configuration_file import ConfigurationError
 from ifmmin.orchestrator.planning.plan import PlanError, resolve_hyperparameters
 
 
