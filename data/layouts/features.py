@@ -12,14 +12,15 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ifmmin.data.conditions import Modality
+from ifmmin.data.corpus import Sequences
 from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts.arrays import read_array
 from ifmmin.data.layouts.files import check_file
 from ifmmin.data.layouts.naming import check_names, find_names
 from ifmmin.data.layouts.spreadsheet import check_columns, read_text_column
 
-_AT_ONCE = 64
-"""Utterances that are decoded at once, so that a corpus is in memory once."""
+_AT_ONCE = 32
+"""Utterances of a Parquet file that are decoded at once."""
 
 _BUFFER = 1 << 20
 
@@ -42,6 +43,21 @@ def read_modality(root: Path, modality: Modality, names: Sequence[str]) -> list[
             f"others {usual}; export them again."
         )
     return parts
+
+
+def concatenate(parts: Sequence[NDArray[np.float32]]) -> Sequences:
+    """The sequences of all utterances, without a copy if they lie one after another in memory.
+
+    So they do if a Parquet file lists utterances in the order of the table; then a corpus is in memory once.
+    """
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    shape = (int(offsets[-1]), parts[0].shape[1])
+    starts = np.array([part.ctypes.data for part in parts])
+    buffer = parts[0].base
+    if isinstance(buffer, np.ndarray) and np.array_equal(starts, starts[0] + offsets[:-1] * shape[1] * buffer.itemsize):
+        first = (int(starts[0]) - buffer.ctypes.data) // buffer.itemsize
+        return Sequences(buffer[first : first + shape[0] * shape[1]].reshape(shape), offsets)
+    return Sequences(np.concatenate(parts), offsets)
 
 
 def names_in(root: Path, modality: Modality) -> list[str]:
@@ -86,15 +102,27 @@ def _from_parquet(file: Path, names: Sequence[str]) -> list[NDArray[np.float32] 
         available = _names(file, source)
         matches = find_names(names, available, str(file))
         places = {matches[name]: index for index, name in enumerate(names) if name in matches}
-        start = 0
-        for batch in source.iter_batches(_AT_ONCE, columns=["frames"]):
+        buffer = np.empty(_count_values(source), np.float32)
+        start = end = 0
+        for batch in source.iter_batches(_AT_ONCE, columns=["frames"], use_threads=False):
             held = available[start : start + len(batch)]
             start += len(batch)
             wanted = batch.column(0).filter(pa.array([name in places for name in held]))
             held = [name for name in held if name in places]
             for name, part in zip(held, _arrays(file, held, wanted), strict=True):
-                parts[places[name]] = part
+                if part is not None:
+                    place = buffer[end : end + part.size].reshape(part.shape)
+                    place[:] = part
+                    parts[places[name]] = place
+                    end += part.size
     return parts
+
+
+def _count_values(source: pa.parquet.ParquetFile) -> int:
+    """An upper bound of how many numbers the column `frames` contains."""
+    groups = [source.metadata.row_group(index) for index in range(source.num_row_groups)]
+    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
+    return sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] == "frames")
 
 
 @contextmanager
@@ -118,7 +146,7 @@ def _names(file: Path, source: pa.parquet.ParquetFile) -> list[str]:
 
 
 def _arrays(file: Path, names: Sequence[str], frames: pa.Array) -> Iterator[NDArray[np.float32] | None]:
-    """The features of some utterances, copied from lists of lists."""
+    """The features of some utterances from lists of lists, views of one array."""
     try:
         steps = pc.list_value_length(frames).fill_null(0).to_numpy(zero_copy_only=False)
         frames = frames.flatten()
@@ -133,7 +161,7 @@ def _arrays(file: Path, names: Sequence[str], frames: pa.Array) -> Iterator[NDAr
         raise CorpusError(f"{file}: the frames of an utterance must be numbers, not {values.type}.")
     missing = values.is_null().to_numpy(zero_copy_only=False)
     widths = widths.fill_null(0).to_numpy(zero_copy_only=False)
-    numbers = values.fill_null(0).to_numpy(zero_copy_only=False)
+    numbers = _as_float32(values.fill_null(0).to_numpy(zero_copy_only=False))
     ends, value_ends = np.cumsum([0, *steps]), np.cumsum([0, *widths])
     for name, first, last in zip(names, ends, ends[1:], strict=False):
         if first == last:
@@ -142,7 +170,7 @@ def _arrays(file: Path, names: Sequence[str], frames: pa.Array) -> Iterator[NDAr
         begin, end, width = value_ends[first], value_ends[last], widths[first]
         if width == 0 or (widths[first:last] != width).any() or missing[begin:end].any():
             raise CorpusError(f"{file}: the frames of utterance {name} must be lists of equally many numbers.")
-        yield _as_float32(numbers[begin:end].reshape(-1, width))
+        yield numbers[begin:end].reshape(-1, width)
 
 
 def _as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import SETS, Corpus, Features, Fold, Sequences, SetName
 from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts import leave_out as leaving
-from ifmmin.data.layouts.features import names_in, read_modality
+from ifmmin.data.layouts.features import concatenate, names_in, read_modality
 from ifmmin.data.layouts.naming import (
     check_names,
     encode_labels,
@@ -132,12 +132,11 @@ def _normalised(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Ar
 def _sequences(root: Path, modality: Modality, names: Sequence[str]) -> Sequences:
     """The features of all utterances in one modality, none of which may lack it."""
     parts = read_modality(root, modality, names)
-    present = [part for part in parts if part is not None]
-    if len(present) < len(parts):
-        lacking = names[next(index for index, part in enumerate(parts) if part is None)]
-        what = f"{len(parts) - len(present):,} of {len(parts):,} utterances, {lacking} first"
+    lacking = [name for name, part in zip(names, parts, strict=True) if part is None]
+    if lacking:
+        what = f"{len(lacking):,} of {len(parts):,} utterances, {lacking[0]} first"
         raise CorpusError(f"{root} lacks modality {modality} of {what}; a corpus needs all three.")
-    return Sequences.of(present)
+    return concatenate([part for part in parts if part is not None])
 
 
 def _unlisted(root: Path, modality: Modality, names: Sequence[str]) -> list[Finding]:
