@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ifmmin.data.corpus import verify_corpus
 from ifmmin.data.errors import UserError, nearest
 from ifmmin.orchestrator.execution.events import Consumer, Event, Outcome
+from ifmmin.orchestrator.execution.job import check_job
 from ifmmin.orchestrator.execution.status import StatusKeeper
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.catalogue import catalogue
@@ -42,8 +43,10 @@ def open_experiment(configuration: Configuration) -> Experiment:
     """The experiment of a configuration, its corpus read through, recorded in the store under its name.
 
     Raises:
-        UserError: the corpus, a system, a fold or a hyperparameter is unknown or not valid.
+        UserError: the corpus, a system, a fold or a hyperparameter is unknown or not valid, or the results would be
+            deleted.
     """
+    check_job(configuration.storage)
     experiment = Experiment.of(configuration)
     verify_corpus(experiment.corpus)
     experiment.record()
@@ -213,6 +216,7 @@ def begin_search(configuration: Configuration, *, resume: bool) -> tuple[Experim
     """
     from ifmmin.orchestrator.search.space import check_space
 
+    check_job(configuration.storage)
     experiment = Experiment.of(configuration)
     check_space(configuration, experiment.corpus)
     record = _record_to_continue(experiment, resume)

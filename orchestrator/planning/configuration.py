@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from ifmmin.data.errors import nearest
+from ifmmin.data.paths import expand
 from ifmmin.orchestrator.planning.configuration_file import ConfigurationError, read_configuration_file
 
 SHIPPED = resources.files(__package__) / "configurations"
@@ -208,7 +209,9 @@ class Configuration(_Frozen):
     search: Search | None = Field(None, description="what `ifmmin search` searches")
     best_of: str | None = Field(None, description="the search that chose the hyperparameters; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
-    storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
+    storage: Annotated[str, AfterValidator(expand)] = Field(
+        STORAGE, min_length=1, description="folder or URI of the store"
+    )
 
     @model_validator(mode="before")
     @classmethod
