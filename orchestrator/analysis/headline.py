@@ -47,8 +47,8 @@ class _Lead:
 
     @property
     def untested(self) -> bool:
-        """The best system is ahead, by the same in every run, which allows no test."""
-        return bool(np.isnan(self.p)) and self.difference.mean > 0
+        """The best system is ahead in a single run, or by the same in every run, which allows no test."""
+        return bool(np.isnan(self.p)) and _points(self) != "0.0"
 
 
 def headline(scores: pd.DataFrame, reference: str, share: float) -> Headline:
@@ -139,7 +139,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _points(lead: _Lead) -> str:
-    return f"{100 * lead.difference.mean:.1f}"
+    return f"{round(100 * lead.difference.mean, 1) + 0.0:.1f}"  # 0.0 for what rounds to zero from below
 
 
 def _detail(lead: _Lead, *, points: bool = False) -> str:
@@ -159,4 +159,5 @@ def _note(runs: int, systems: int) -> str:
         return f"{scores}; a single run allows neither interval nor test"
     pairs = systems * (systems - 1) // 2
     corrected = f", Holm-corrected for {pairs} pairs of systems" if pairs > 1 else ""
-    return f"{scores} and over {runs} runs; corrected resampled t-test{corrected}"
+    of = "interval of the " if systems == 1 else ""
+    return f"{scores} and over {runs} runs; {of}corrected resampled t-test{corrected}"

@@ -75,6 +75,11 @@ def test_where_nothing_differs_no_system_is_called_better() -> None:
     )
 
 
+def test_what_differs_by_rounding_has_no_sign() -> None:
+    first = with_one(mmin=[0.1 + 0.2, 0.5], fusion=[0.3, 0.5 + 1e-12]).sentences[0]
+    assert "(0.0 points)" in first
+
+
 def test_a_second_best_that_cannot_be_told_apart_is_not_left_out() -> None:
     result = with_one(mmin=[0.6, 0.61, 0.59], if_mmin=[0.55, 0.5, 0.6], fusion=[0.3, 0.3, 0.3])
     better, unseen = result.sentences[0].split("; ")
@@ -113,6 +118,7 @@ def test_a_system_alone_is_described_by_its_scores() -> None:
     assert with_one(mmin=[0.6, 0.61, 0.59]).sentences[0] == (
         "With one of two modalities available, mmin has 60.0 % WA (95 % interval 57.0 to 63.0)."
     )
+    assert with_one(mmin=[0.6, 0.61, 0.59]).note.endswith("; interval of the corrected resampled t-test")
     assert with_one(mmin=[0.6]).sentences[0] == "With one of two modalities available, mmin has 60.0 % WA."
 
 
