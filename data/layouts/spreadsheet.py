@@ -8,8 +8,9 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -17,6 +18,9 @@ import pyarrow.parquet
 from ifmmin.data.errors import CorpusError, nearest
 from ifmmin.data.layouts.files import check_file
 from ifmmin.data.layouts.naming import text_of
+
+if TYPE_CHECKING:
+    import _csv
 
 FORMATS = ("csv", "tsv", "parquet")
 
@@ -130,21 +134,17 @@ def _as_text(file: Path, name: str, column: pa.ChunkedArray) -> pa.Array | pa.Ch
 def _read_csv(file: Path) -> pa.Table:
     text = _decode(file)
     separators, lines = SEPARATORS[file.suffix.lstrip(".")], io.StringIO(text, newline="")
+    before = 0
     if match := re.match(r'"?sep=(.)"?\r?\n', text):  # how Excel is told
         separators = match[1]
         lines.readline()
+        before = 1
     start = lines.tell()
     separator = max(separators, key=lambda choice: len(_first_row(lines, start, choice)))
     lines.seek(start)
-    rows = csv.reader(lines, delimiter=separator, strict=True)
-    try:
-        heading = next((row for row in rows if any(map(str.strip, row))), [])
-        cells = [_row(file, rows.line_num, row, heading) for row in rows if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise CorpusError(
-            f"{file}, line {rows.line_num}: the quotation marks are not right ({error}); write a cell that contains "
-            "quotation marks, separators or line breaks in quotation marks, those in it twice."
-        ) from None
+    rows = _rows(file, csv.reader(lines, delimiter=separator, strict=True), before)
+    _, heading = next(rows, (0, []))
+    cells = [_row(file, line, row, heading) for line, row in rows]
     names = [name.strip() for name in heading]
     kept = [index for index, name in enumerate(names) if name]  # pandas writes its index without a name
     check_columns(file, [names[index] for index in kept], ())
@@ -157,6 +157,21 @@ def _first_row(lines: io.StringIO, start: int, separator: str) -> list[str]:
         return next((row for row in csv.reader(lines, delimiter=separator, strict=True) if any(row)), [])
     except csv.Error:
         return []
+
+
+def _rows(file: Path, reader: "_csv.Reader", before: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows that contain text, each with the line that it begins on, after so many lines before."""
+    line = before + 1
+    try:
+        for row in reader:
+            if any(map(str.strip, row)):
+                yield line, row
+            line = before + reader.line_num + 1
+    except csv.Error as error:
+        raise CorpusError(
+            f"{file}, line {line}: the quotation marks are not right ({error}); write a cell that contains quotation "
+            "marks, separators or line breaks in quotation marks, those in it twice."
+        ) from None
 
 
 def _row(file: Path, line: int, row: list[str], heading: list[str]) -> list[str]:

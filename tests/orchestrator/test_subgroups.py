@@ -103,6 +103,16 @@ def test_without_speakers_utterances_are_resampled() -> None:
     assert set(gaps["resampled"]) == {"utterances"}
 
 
+def test_unknown_speakers_are_not_one_speaker() -> None:
+    people = corpus()
+    names = [None if name in ("speaker 00", "speaker 01") else name for name in people.speakers or []]
+    place = people.utterances.column_names.index("speaker")
+    people = replace(people, utterances=people.utterances.set_column(place, "speaker", pa.array(names)))
+    scores, _ = score_subgroups(predictions(people, people.labels), people)
+    assert scores[scores["column"] == "gender"]["speakers"].tolist() == [5, 5, 5, 5]
+    assert scores[scores["column"] == "gender"]["utterances"].sum() == 2 * len(people)
+
+
 def test_only_subgroups_that_were_predicted_count_in_natural_order() -> None:
     people = corpus()
     names = [f"speaker {int(name[-2:])}" for name in people.speakers or []]
