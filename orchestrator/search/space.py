@@ -37,10 +37,10 @@ def size_of(space: Mapping[str, Dimension]) -> int | None:
 
 def limit_of(configuration: Configuration) -> str | None:
     """A sentence that says so where a search asks for more trials than its space allows."""
-    asked, possible = (configuration.search or Search()).trials, search_of(configuration).trials
-    if possible == asked:
+    wanted, possible = (configuration.search or Search()).trials, search_of(configuration).trials
+    if possible == wanted:
         return None
-    return f"The search space has only {possible} different trials, so {possible} are run instead of {asked}."
+    return f"The search space has only {possible} different trials, so {possible} are run instead of {wanted}."
 
 
 def search_of(configuration: Configuration) -> Search:
