@@ -1,7 +1,7 @@
 """The audit of a corpus: what could make results wrong or not comparable with published ones."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from ifmmin.data.conditions import MODALITIES
 from ifmmin.data.corpus import SETS, Corpus, Sequences
+from ifmmin.data.errors import listed
 from ifmmin.data.splits import group_numbers
 
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
 """Class counts of the four-class protocol with its 5,531 utterances; excited counts as happy."""
 
 Severity = Literal["error", "warning", "note"]
-
-_SHOWN = 10
-"""How many names a message lists."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +62,6 @@ def is_iemocap(names: Iterable[str]) -> bool:
 def broken_utterances(sequences: Sequences) -> NDArray[np.bool_]:
     """Whether any feature of an utterance is NaN or infinite, (utterances,)."""
     return _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
-
-
-def some(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are.
-
-    >>> some(["a", "b"]), some([str(number) for number in range(12)])
-    ('a, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
-    """
-    rest = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest
 
 
 def iemocap_count(name: str) -> int | None:
@@ -127,7 +115,7 @@ def _sequences(corpus: Corpus) -> list[Finding]:
             ("warning", "all zero", zero, "are zero throughout" + (" (no face detected)" if modality == "v" else "")),
         ):
             if rows.any():
-                names = some([corpus.names[index] for index in np.flatnonzero(rows)])
+                names = listed([name for name, affected in zip(corpus.names, rows, strict=True) if affected])
                 message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}: {names}"
                 findings.append(Finding(severity, check, message))  # type: ignore[arg-type]
     return findings

@@ -2,16 +2,15 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ifmmin.data.audit import some
 from ifmmin.data.corpus import Sequences
-from ifmmin.data.errors import CorpusError
+from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts.files import check_file
 
 
@@ -48,21 +47,23 @@ def check_widths(source: str, names: Sequence[str], widths: Sequence[int]) -> No
         (usual, _), (other, _) = counts.most_common(2)
         odd = [name for name, width in zip(names, widths, strict=True) if width != usual]
         raise CorpusError(
-            f"{source} has {usual} features for most utterances, but {other} features for {some(odd)}; they must agree."
+            f"{source} has {usual} features for most utterances, but {other} features for "
+            f"{listed(odd)}; they must agree."
         )
     if 0 in counts:
         raise CorpusError(f"{source}: the sequences have no features; export them again.")
 
 
-def concatenate(parts: Sequence[Any]) -> Sequences:
+def concatenate(parts: Iterable[NDArray[Any]], lengths: Sequence[int], width: int) -> Sequences:
     """The features of all utterances as float32; numbers that are too large for it become infinite.
 
     Args:
-        parts: arrays or datasets of HDF5 (time, features), equally wide; each is read when it is copied.
+        parts: the features (time, features) of each utterance; one is held at a time.
+        lengths, width: numbers of time steps and features of the parts.
     """
-    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    values = np.empty((int(offsets[-1]), parts[0].shape[1]), np.float32)
+    offsets = np.cumsum([0, *lengths], dtype=np.int64)
+    values = np.empty((int(offsets[-1]), width), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        for part, start in zip(parts, offsets, strict=False):
-            values[start : start + len(part)] = part
+        for part, start, end in zip(parts, offsets[:-1], offsets[1:], strict=True):
+            values[start:end] = part
     return Sequences(values, offsets)

@@ -4,8 +4,11 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from ifmmin.data.errors import CorpusError
 from ifmmin.data.layouts.files import check_file
@@ -27,23 +30,38 @@ def open_hdf5(file: Path) -> Iterator[h5py.File]:
         raise CorpusError(f"{file} {_problem(error)}.") from None
 
 
-def contents(group: h5py.Group) -> dict[str, h5py.Dataset | h5py.Group]:
+class Entry(NamedTuple):
+    """What is known of a dataset without reading it; of a group both are None, as is the shape of a null dataset."""
+
+    shape: tuple[int, ...] | None
+    dtype: np.dtype[Any] | None
+
+
+def contents(group: h5py.Group) -> dict[str, Entry]:
     """Every dataset and group below a group by its path, such as `name` or `session/name`; dead links are left out."""
-    found: dict[str, h5py.Dataset | h5py.Group] = {}
+    found: dict[str, Entry] = {}
     seen = {group}
     open_groups = [("", group)]
     while open_groups:
         prefix, parent = open_groups.pop()
         for key in parent:
-            entry = parent.get(key)
+            child = parent.get(key)  # not kept: an open dataset takes some 30 kB
             path = prefix + (key.decode("latin1") if isinstance(key, bytes) else key)
-            if entry is None:
-                continue
-            found[path] = entry
-            if isinstance(entry, h5py.Group) and entry not in seen:  # a group can contain itself
-                seen.add(entry)
-                open_groups.append((f"{path}/", entry))
+            if isinstance(child, h5py.Dataset):
+                found[path] = Entry(child.shape, child.dtype)
+            elif isinstance(child, h5py.Group):
+                found[path] = Entry(None, None)
+                if child not in seen:  # a group can contain itself
+                    seen.add(child)
+                    open_groups.append((f"{path}/", child))
     return found
+
+
+def read(group: h5py.Group, path: str) -> NDArray[Any]:
+    """The values of a dataset by its path in `contents`."""
+    entry = group.get(path)
+    values: NDArray[Any] = (group[path.encode("latin1")] if entry is None else entry)[()]
+    return values
 
 
 def _problem(error: Exception) -> str:

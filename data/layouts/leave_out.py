@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifmmin.data.audit import Finding, broken_utterances, some
+from ifmmin.data.audit import Finding, broken_utterances
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences
-from ifmmin.data.errors import CorpusError, nearest
+from ifmmin.data.errors import CorpusError, listed, nearest
 
 LEAVE_OUT = ("broken",)
 """What can be left out. Broken: an utterance whose features, label or lengths are not finite numbers."""
@@ -55,7 +55,7 @@ def left_out(names: Sequence[str], folds: Iterable[Fold], rows: NDArray[np.bool_
     folds = list(folds)
     parts = [f"{rows[folds[0][s]].sum():,} of {len(folds[0][s]):,} in {s}" for s in SETS] if len(folds) == 1 else []
     counts = f" ({', '.join(parts)})" if parts else ""
-    which = some([name for name, out in zip(names, rows, strict=True) if out])
+    which = listed([name for name, out in zip(names, rows, strict=True) if out])
     return Finding("warning", "left out", f"{rows.sum():,} of {len(names):,} utterances{counts} {why}: {which}")
 
 

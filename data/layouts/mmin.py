@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds, some
+from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds
 from ifmmin.data.conditions import MODALITIES, Modality
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
-from ifmmin.data.errors import CorpusError
+from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts import leave_out as leaving
 from ifmmin.data.layouts.arrays import check_widths, concatenate, read_array
-from ifmmin.data.layouts.hdf5 import contents, open_hdf5
+from ifmmin.data.layouts.hdf5 import Entry, contents, open_hdf5, read
 from ifmmin.data.layouts.naming import check_names, encode_labels, match_names
 
 FEATURES: dict[Modality, tuple[str, ...]] = {
@@ -208,7 +208,7 @@ def _encode(
         return encoded, labels, findings
     if is_iemocap(names) and width == len(IEMOCAP_COUNTS):
         return tuple(IEMOCAP_COUNTS), labels, findings
-    named = f"are named {some(encoded)}; --classes names them, in label order"
+    named = f"are named {listed(encoded)}; --classes names them, in label order"
     return encoded, labels, [*findings, Finding("note", "classes", named)]
 
 
@@ -221,13 +221,12 @@ def _read_features(root: Path, modality: Modality, names: list[str]) -> tuple[Se
             available = contents(features)
             _refuse_grouped(file, names, available)
             paths = match_names(names, available, str(file))
-            entries = [available[paths[name]] for name in names]
-            for name, entry in zip(names, entries, strict=True):
-                _check_entry(file, name, entry)
-            check_widths(str(file), names, [entry.shape[1] for entry in entries])
+            shapes = [_shape(file, name, available[paths[name]]) for name in names]
+            check_widths(str(file), names, [width for _, width in shapes])
             others = available.keys() - set(paths.values())
-            extra = sum(isinstance(available[path], h5py.Dataset) for path in others)
-            return concatenate(entries), extra, file
+            extra = sum(available[path].dtype is not None for path in others)
+            parts = (read(features, paths[name]) for name in names)
+            return concatenate(parts, [length for length, _ in shapes], shapes[0][1]), extra, file
     except FileNotFoundError:
         raise CorpusError(f"{file} is missing; it holds the features of modality {modality}.") from None
 
@@ -242,10 +241,12 @@ def _refuse_grouped(file: Path, names: list[str], available: Mapping[str, object
         )
 
 
-def _check_entry(file: Path, name: str, entry: h5py.Dataset | h5py.Group) -> None:
-    if not isinstance(entry, h5py.Dataset) or len(entry.shape or ()) != 2 or entry.dtype.kind not in "iuf":
-        what = f"{entry.shape} {entry.dtype}" if isinstance(entry, h5py.Dataset) else "a group"
+def _shape(file: Path, name: str, entry: Entry) -> tuple[int, int]:
+    if entry.dtype is None or len(entry.shape or ()) != 2 or entry.dtype.kind not in "iuf":
+        what = "a group" if entry.dtype is None else f"{entry.shape} {entry.dtype}"
         raise CorpusError(f"{file}: utterance {name} must hold numbers (time, features), not {what}.")
+    length, width = entry.shape or (0, 0)
+    return length, width
 
 
 def _speakers(names: list[str], pattern: str | None) -> list[str] | None:

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ifmmin.data.audit import Finding, audit, by_severity, some
+from ifmmin.data.audit import Finding, audit, by_severity
 from ifmmin.data.conditions import Modality
 from ifmmin.data.corpus import Corpus, Fold, Sequences
-from ifmmin.data.errors import CorpusError
+from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts import leave_out as leaving
 from ifmmin.data.layouts.arrays import check_widths, concatenate
 from ifmmin.data.layouts.mmsa_set import FEATURES, FeatureSet
@@ -119,7 +119,8 @@ def _why_not(content: Mapping[str, Any], key: str) -> str:
             "valid and test, each of which holds audio, vision and text"
         )
     return (
-        f"lacks the dictionary '{key}' of the MMSA layout, and has {some(list(content)) or 'nothing'}; export it again"
+        f"lacks the dictionary '{key}' of the MMSA layout, and has {listed(list(content)) or 'nothing'}; export it "
+        "again"
     )
 
 
@@ -129,7 +130,7 @@ def _refuse_repeated(file: Path, sets: Sequence[FeatureSet]) -> None:
         within = any(len(set(part.names)) < len(part.names) for part in sets)
         where = "within a set" if within else "in several sets"
         raise CorpusError(
-            f"{file}: {len(repeated):,} ids appear more than once, {where}: {some(repeated)}; every utterance must "
+            f"{file}: {len(repeated):,} ids appear more than once, {where}: {listed(repeated)}; every utterance must "
             "have an id of its own and be in one set."
         )
 
@@ -141,11 +142,11 @@ def _check_numbers(file: Path, sets: Sequence[FeatureSet], words: frozenset[str]
         return
     names = [name for part in sets for name in part.names]
     if "broken" not in words:
-        first = next(part for part in sets if part.unusable.any())
+        problem = next(part.problem for part in sets if part.problem)
+        wrong = listed([name for name, unusable in zip(names, rows, strict=True) if unusable])
         raise CorpusError(
             f"{file}: {rows.sum():,} of {len(names):,} utterances have a sentiment or a length that is not a finite "
-            f"number ({some([names[index] for index in np.flatnonzero(rows)])}); correct {first.problem}, or use "
-            "--leave-out broken."
+            f"number ({wrong}); correct {problem}, or use --leave-out broken."
         )
     why = "have a sentiment or a length that is not a finite number"
     findings.append(leaving.left_out(names, [_fold(sets)], rows, why))
@@ -173,14 +174,12 @@ def _read_sequences(file: Path, sets: Sequence[FeatureSet], modality: Modality, 
     parts = [features for part in sets for features in part.take(modality)]
     names = [name for part in sets for name in part.names]
     check_widths(f"{file}: {FEATURES[modality]}", names, [part.shape[1] for part in parts])
-    sequences = concatenate(parts)
-    if modality == "a":
-        silent = np.isneginf(sequences.values)
-        sequences.values[silent] = 0
-        if count := int(silent.sum()):
-            message = f"{count:,} values of audio were -inf and are 0 now, as in the MMSA toolkit"
-            findings.append(Finding("note", "-inf", message))
-    return sequences
+    if modality == "a" and (count := sum(int(np.isneginf(part).sum()) for part in parts)):
+        message = f"{count:,} values of audio were -inf and are 0 now, as in the MMSA toolkit"
+        findings.append(Finding("note", "-inf", message))
+        finite = (np.where(np.isneginf(part), 0, part) for part in parts)
+        return concatenate(finite, list(map(len, parts)), parts[0].shape[1])
+    return concatenate(parts, list(map(len, parts)), parts[0].shape[1])
 
 
 def _class_names(edges: Sequence[float]) -> tuple[str, ...]:

@@ -192,9 +192,13 @@ def ragged(part: dict[str, Any], key: str) -> list[Any]:
     return [values[:length] for values, length in zip(part[key], part[f"{key}_lengths"], strict=True)]
 
 
+def default(factory: Any, content: dict[str, Any]) -> dict[str, Any]:
+    return defaultdict(factory, content)
+
+
 SAME: dict[str, Callable[[dict[str, Any]], object]] = {
     "OrderedDict": lambda c: OrderedDict((name, OrderedDict(part)) for name, part in c.items()),
-    "defaultdict": lambda c: defaultdict(dict, {name: defaultdict(list, part) for name, part in c.items()}),
+    "defaultdict": lambda c: default(dict, {name: default(list, part) for name, part in c.items()}),
     "a set named dev": lambda c: {"dev": c["valid"], "train": c["train"], "test": c["test"]},
     "float64": lambda c: each(c, "audio", lambda x: x.astype("f8")),
     "big-endian": lambda c: each(c, "audio", lambda x: x.astype(">f4")),
@@ -244,6 +248,15 @@ def test_minus_infinity_in_audio_becomes_zero_and_is_counted(tmp_path: Path) -> 
     assert not corpus.sequences["a"][30][0].any()
     assert messages(findings, "-inf") == ["4 values of audio were -inf and are 0 now, as in the MMSA toolkit"]
     assert not messages(findings, "not a number")
+
+
+def test_audio_too_small_for_float32_is_not_taken_for_minus_infinity(tmp_path: Path) -> None:
+    content = make_content()
+    content["train"]["audio"] = content["train"]["audio"].astype(float)
+    content["train"]["audio"][0, 0, 1] = -1e300
+    _, findings = imported(tmp_path, content)
+    assert not messages(findings, "-inf")
+    assert messages(findings, "not a number")
 
 
 def damaged() -> dict[str, Any]:

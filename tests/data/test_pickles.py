@@ -75,7 +75,7 @@ def test_a_numpy_scalar_is_read_as_it_was_written(tmp_path: Path, scalar: Any, p
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_containers_of_every_kind_are_data(tmp_path: Path, protocol: int) -> None:
-    factories = (bool, dict, float, int, list, set, str, tuple, OrderedDict, None)
+    factories: tuple[Any, ...] = (bool, dict, float, int, list, set, str, tuple, OrderedDict, None)
     content = {
         "ordered": OrderedDict(b=1, a=OrderedDict()),
         "default": [defaultdict(factory, {"k": [1]}) for factory in factories],
