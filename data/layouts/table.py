@@ -205,10 +205,9 @@ def _sets(where: str, words: Sequence[str]) -> tuple[dict[str, SetName], list[Fi
     known: dict[str, SetName] = {word: name for name, others in SET_NAMES.items() for word in others}
     used = dict.fromkeys(words)
     set_of = {word: known[key] for word in used if (key := word.strip().casefold()) in known}
-    if (evaluation := [word for word in used if word.strip().casefold() in EVALUATION]) and (
-        len(left := {"validation", "test"}.difference(set_of.values())) == 1
-    ):
-        set_of |= dict.fromkeys(evaluation, *left)
+    left = [name for name in SETS if name not in set_of.values()]
+    if len(left) == 1 and left != ["train"]:
+        set_of |= {word: left[0] for word in used if word.strip().casefold() in EVALUATION}
     if unknown := [word for word in used if word not in set_of]:
         what = f"'{unknown[0]}'" if unknown[0].strip() else "an empty cell"
         count = words.count(unknown[0])

@@ -140,10 +140,8 @@ def test_a_label_that_often_stands_for_nothing_is_a_class_and_pointed_out(label:
 
 
 def test_classes_name_the_labels_and_their_order() -> None:
-    assert encode_labels(["sad", "ang"], ["sad", "ang", "hap"], "table")[:2] == (
-        ("sad", "ang", "hap"),
-        pytest.approx([0, 1]),
-    )
+    classes, labels, _ = encode_labels(["sad", "ang"], ["sad", "ang", "hap"], "table")
+    assert (classes, labels.tolist()) == (("sad", "ang", "hap"), [0, 1])
 
 
 @pytest.mark.parametrize(("values", "labels"), [([0, 1], [0, 1]), (["1.0", "2.0", "3"], [0, 1, 2]), ([1, 2], [1, 2])])
@@ -172,9 +170,9 @@ def test_labels_that_cannot_be_classes_are_refused(
         encode_labels(values, classes, "table")
 
 
-@given(st.lists(st.sampled_from(["ang", "hap", "sad", "neu"]), min_size=1), st.sampled_from(["NFC", "NFD"]))
-def test_each_label_is_the_class_of_its_name(values: list[str], form: str) -> None:
-    written = [unicodedata.normalize(form, f"{value}\u00e9") for value in values]
+@given(st.lists(st.sampled_from(["ang", "hap", "sad", "neu"]), min_size=1), st.booleans())
+def test_each_label_is_the_class_of_its_name(values: list[str], composed: bool) -> None:
+    written = [unicodedata.normalize("NFC" if composed else "NFD", f"{value}\u00e9") for value in values]
     classes, labels, _ = encode_labels(written, None, "table")
     assert [classes[label] for label in labels] == [f"{value}\u00e9" for value in values]
     assert list(classes) == sorted(set(classes))

@@ -95,7 +95,7 @@ def meanings(draw: st.DrawFn) -> Meant:
         for modality in MODALITIES
     }
     first = draw(st.integers(0, 1))
-    folds = {}
+    folds: dict[int, dict[str, tuple[str, ...]]] = {}
     for number in range(first, first + draw(st.integers(1, 3))):
         order = rng.permutation(count)
         parts = (order[: count - 2], order[count - 2 : count - 1], order[count - 1 :])
@@ -143,13 +143,14 @@ def _change_folds(written: Written, place: int, change: Callable[[str], str]) ->
 
 
 def _rename_sets(written: Written, pick: int) -> Written:
-    words = (
-        dict(zip(SETS, ("Train", "dev", "Test"), strict=True)),
-        dict(zip(SETS, ("training", "valid", "eval"), strict=True)),
-        dict(zip(SETS, ("TRAIN", "val", "test "), strict=True)),
-        dict(zip(SETS, ("train", "devel", "tst"), strict=True)),
+    others = (
+        ("Train", "dev", "Test"),
+        ("training", "valid", "eval"),
+        ("TRAIN", "val", "test "),
+        ("train", "devel", "tst"),
     )[pick % 4]
-    written = _change_folds(written, 1, words.__getitem__ if written.folds and written.folds[0][1] in words else str)
+    words: dict[str, str] = dict(zip(SETS, others, strict=True))
+    written = _change_folds(written, 1, lambda word: words.get(word, word))
     return _change_column(written, "set", lambda word: words.get(word, word))
 
 
