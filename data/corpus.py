@@ -111,7 +111,7 @@ class Corpus:
         classes: names of the classes, in label order.
         utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`.
         sequences: the features of each modality, in the order of `utterances`.
-        folds: by number, from 1.
+        folds: by number, from 0 or 1.
         standardised: modalities whose features are standardised with the training statistics of the fold.
         about: source, licence and other remarks for the reader.
         best: the highest accuracy that any classifier can reach in each condition, where known.

@@ -214,7 +214,7 @@ DAMAGES: Mapping[str, Damage] = {
     "spaces around speakers": lambda w, _: _change_column(w, "speaker", lambda text: f" {text}", 2),
     "spaces around names in folds": lambda w, _: _change_folds(w, 2, lambda text: f"{text} "),
     "spaces in the heading": lambda w, _: replace(w, heading=tuple(f" {name} " for name in w.heading)),
-    "labels in upper case": lambda w, _: _change_column(w, "label", str.upper, 2),
+    "a label in upper case": lambda w, _: _change_column(w, "label", str.upper, len(w.rows)),
     "names in upper case": lambda w, _: _change_column(w, "utterance", str.upper),
     "sets by other names": _rename_sets,
     "decimals": _as_decimals,
