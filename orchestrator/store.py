@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
-from ifmmin.data.errors import UserError
+from ifmmin.data.errors import UserError, nearest
 from ifmmin.data.folder import Folder, reason
 from ifmmin.model.history import Checkpoint, Epoch
 from ifmmin.orchestrator.planning.stage import Stage, StageResult
@@ -175,11 +175,18 @@ class Store:
         try:
             description: dict[str, Any] = json.loads(self.root.read(path))
         except FileNotFoundError:
-            known = ", ".join(self.experiments()) or "none yet"
-            raise StoreError(f"Storage {self.location} holds no experiment '{name}' (it holds: {known}).") from None
+            raise StoreError(f"Storage {self.location} holds no experiment '{name}'; {self._instead(name)}") from None
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.root}/{path} is damaged ({error}); run the experiment again.") from None
         return description
+
+    def _instead(self, name: str) -> str:
+        if name in self.searches():
+            return (
+                f"that is the name of a search: ifmmin ui {name} shows its trials, and --best-of {name} uses its best."
+            )
+        known = self.experiments()
+        return nearest(name, known) if known else "run it first with ifmmin run, or name another store with --storage."
 
     def read_parts(self, name: str) -> list[dict[str, Any]]:
         """All configurations with which an experiment of that name ever ran; those that cannot be read are left out."""

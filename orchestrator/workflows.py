@@ -70,11 +70,8 @@ def run_stages(experiment: Experiment, consumers: Sequence[Consumer] = (), *, tr
 
     status, tracker = StatusKeeper(experiment.store, experiment.configuration.name), Tracker(experiment)
     try:
-        return _consume(experiment.plan, experiment, [*consumers, status, *([tracker] if track else [])])
-    except KeyboardInterrupt:
-        with suppress(UserError):
-            tracker.interrupt()
-        raise
+        with _killed_if_interrupted(tracker, track=track):
+            return _consume(experiment.plan, experiment, [*consumers, status, *([tracker] if track else [])])
     finally:
         status.end()
 
@@ -130,13 +127,14 @@ def _write_report(analysis: "Analysis", *, track: bool) -> WrittenReport:
     name, store, tracker = experiment.configuration.name, experiment.store, Tracker(experiment)
     in_store = store.report_identity(name) == analysis.identity
     if not in_store or (track and not tracker.is_current(analysis)):
-        from ifmmin.orchestrator.reporting.report import make_report, report_files
+        with _killed_if_interrupted(tracker, track=track):
+            from ifmmin.orchestrator.reporting.report import make_report, report_files
 
-        report = make_report(analysis)
-        if not in_store:
-            store.write_report(name, report_files(report), analysis.identity)
-        if track:
-            lost = tracker.finish(report)
+            report = make_report(analysis)
+            if not in_store:
+                store.write_report(name, report_files(report), analysis.identity)
+            if track:
+                lost = tracker.finish(report)
     return WrittenReport(store.report_location(name), lost)
 
 
@@ -165,8 +163,19 @@ def load_complete(experiment: Experiment) -> "Results":
 
     results = load_results(experiment.plan, experiment.store)
     if results is None:
-        raise StoreError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
+        raise _no_complete_run(experiment)
     return results
+
+
+def _no_complete_run(experiment: Experiment) -> StoreError:
+    """The error for an experiment without a complete run; a report that it has all the same is of earlier results."""
+    name, store = experiment.configuration.name, experiment.store
+    if store.report_identity(name) is None:
+        return StoreError(f"No run of experiment '{name}' is complete yet; run it first.")
+    return StoreError(
+        f"The results of experiment '{name}' come from an earlier version of the code or of its corpus; run it again "
+        f"to renew them, or read the earlier report, {store.report_location(name)}."
+    )
 
 
 def protocols_of(names: Sequence[str]) -> list[str]:
@@ -250,21 +259,16 @@ def run_search(
     name, store = experiment.configuration.name, experiment.store
     tracker = SearchTracker(experiment, record)
     plans = TrialPlans(record.configuration, experiment.corpus)
-    try:
-        with closing(driver.run_search(experiment, record, plans)) as events:
-            for event in events:
-                if isinstance(event, driver.TrialChanged):
-                    record = record.with_trial(event.number, event.trial)
-                    store.write_search(name, record.to_json())
-                    track = track and _record_trial(tracker, event.number, event.trial)
-                else:
-                    outcome.take(event)
-                for consumer in consumers:
-                    consumer.take(event)
-    except KeyboardInterrupt:
-        with suppress(UserError):
-            tracker.interrupt()
-        raise
+    with _killed_if_interrupted(tracker, track=track), closing(driver.run_search(experiment, record, plans)) as events:
+        for event in events:
+            if isinstance(event, driver.TrialChanged):
+                record = record.with_trial(event.number, event.trial)
+                store.write_search(name, record.to_json())
+                track = track and _record_trial(tracker, event.number, event.trial)
+            else:
+                outcome.take(event)
+            for consumer in consumers:
+                consumer.take(event)
     return record, outcome
 
 
@@ -282,7 +286,11 @@ def write_search_report(experiment: Experiment, record: SearchRecord, *, track: 
 
     files = search_files(record)
     experiment.store.write_search_report(record.configuration.name, files)
-    return SearchTracker(experiment, record).finish(record, files) if track else ""
+    if not track:
+        return ""
+    tracker = SearchTracker(experiment, record)
+    with _killed_if_interrupted(tracker, track=track):
+        return tracker.finish(record, files)
 
 
 def load_search(name: str, storage: str) -> tuple[Experiment, SearchRecord] | None:
@@ -307,7 +315,7 @@ def choose_runs(experiment: Experiment, system: str | None, fold: int | None, se
     runs = completed_runs(experiment.plan, experiment.store)
     systems = list(dict.fromkeys(run.system for run in runs))
     if not systems:
-        raise UserError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
+        raise _no_complete_run(experiment)
     chosen = system or systems[0]
     if chosen not in systems:
         raise UserError(f"--system {chosen}: {nearest(chosen, systems)}")
@@ -328,6 +336,18 @@ def _consume(plan: Plan, experiment: Experiment, consumers: Sequence[Consumer]) 
             for consumer in (outcome, *consumers):
                 consumer.take(event)
     return outcome
+
+
+@contextmanager
+def _killed_if_interrupted(tracker: "Tracker | SearchTracker", *, track: bool) -> Iterator[None]:
+    """What is not finished in MLflow is KILLED there if Ctrl-C or SIGTERM ends the context."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if track:
+            with suppress(UserError):
+                tracker.interrupt()
+        raise
 
 
 def _record_trial(tracker: "SearchTracker", number: int, trial: Trial) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage
+from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage, shown_command
 
 if TYPE_CHECKING:
     from ifmmin.data.audit import Finding
@@ -184,7 +184,7 @@ def synth(
     corpus = write_corpus(synthesise(name, utterances=utterances, dimensions=features, seed=seed), folder)
     best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in corpus.best.items())
     typer.echo(f"Wrote '{name}': {len(corpus):,} utterances. Best possible WA in %: {best}.")
-    typer.echo(f"Next: ifmmin run demo --corpus {name}")
+    typer.echo(f"Next: {shown_command('run', 'demo', '--corpus', name, storage=storage)}")
 
 
 def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
@@ -195,7 +195,7 @@ def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
     keep_corpus(corpus, findings, storage)
     folds = f"{len(corpus.folds)} fold{'s' if len(corpus.folds) > 1 else ''}"
     typer.echo(f"Imported '{corpus.name}': {len(corpus):,} utterances, {folds}.")
-    typer.echo(f"Next: ifmmin run demo --corpus {corpus.name}")
+    typer.echo(f"Next: {shown_command('run', 'demo', '--corpus', corpus.name, storage=storage)}")
 
 
 def _description(corpus: "Corpus") -> dict[str, object]:

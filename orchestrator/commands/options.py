@@ -28,6 +28,11 @@ ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
+def shown_command(*words: str, storage: str) -> str:
+    """A command for the user to type next, with the store where that is not the default."""
+    return " ".join(["ifmmin", *words, *(["--storage", storage] if storage != DEFAULT_STORAGE else [])])
+
+
 def configure(
     source: str,
     *,

@@ -205,4 +205,6 @@ def _show(console: "Console", experiment: "Experiment", record: "SearchRecord", 
     if record.best:
         best = f"Best: {describe_trial(record.best)}, mean over {folds} folds; no test set was read."
         console.print(best, highlight=False)
-        console.print(f"Next: ifmmin run paper --best-of {record.configuration.name}", highlight=False)
+        words = ("run", "paper", "--corpus", record.configuration.corpus, "--best-of", record.configuration.name)
+        following = options.shown_command(*words, storage=record.configuration.storage)
+        console.print(f"Next: {following}", highlight=False)

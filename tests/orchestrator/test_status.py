@@ -100,7 +100,7 @@ def test_an_experiment_that_is_complete_points_to_its_report(
     finished_experiment: Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_status("demo", finished_experiment.store.location, as_json=False)
-    assert "9 of 9 stages are done. ifmmin report demo" in capsys.readouterr().out
+    assert "9 of 9 stages are done. ifmmin report demo --storage " in capsys.readouterr().out
 
 
 class Unreachable(Tracker):

@@ -124,9 +124,12 @@ def test_a_store_that_cannot_be_is_refused_when_the_experiment_is_recorded(tmp_p
 
 def test_an_unknown_experiment_names_the_known_ones(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(StoreError, match="none yet"):
+    with pytest.raises(StoreError, match="no experiment 'paper'; run it first with ifmmin run"):
         store.read_experiment("paper")
     store.write_experiment("demo", {"configuration": {}})
-    with pytest.raises(StoreError, match=r"no experiment 'paper' \(it holds: demo\)"):
+    with pytest.raises(StoreError, match="no experiment 'paper'; known: demo"):
         store.read_experiment("paper")
     assert store.read_experiment("demo") == {"configuration": {}}
+    store.write_search("searched", {})
+    with pytest.raises(StoreError, match="that is the name of a search: ifmmin ui searched shows its trials"):
+        store.read_experiment("searched")
