@@ -60,9 +60,19 @@ def concatenate(parts: Iterable[NDArray[Any]], lengths: Sequence[int], width: in
     Args:
         parts: the features (time, features) of each utterance; one is held at a time.
         lengths, width: numbers of time steps and features of the parts.
+
+    Raises:
+        CorpusError: they do not fit into memory.
     """
-    offsets = np.cumsum([0, *lengths], dtype=np.int64)
-    values = np.empty((int(offsets[-1]), width), np.float32)
+    size = (sum(lengths), width)
+    try:
+        offsets = np.cumsum([0, *lengths], dtype=np.int64)
+        values = np.empty(size, np.float32)
+    except (MemoryError, OverflowError, ValueError):
+        raise CorpusError(
+            f"The features of a modality, {size[0]:,} time steps of {width:,} features, do not fit into memory; import "
+            "the corpus on a machine with more, or check the files."
+        ) from None
     with np.errstate(over="ignore", invalid="ignore"):
         for part, start, end in zip(parts, offsets[:-1], offsets[1:], strict=True):
             values[start:end] = part

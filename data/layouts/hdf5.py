@@ -39,6 +39,11 @@ class Entry(NamedTuple):
 
 def contents(group: h5py.Group) -> dict[str, Entry]:
     """Every dataset and group below a group by its path, such as `name` or `session/name`; dead links are left out."""
+    with _damage():
+        return _walk(group)
+
+
+def _walk(group: h5py.Group) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     seen = {group}
     open_groups = [("", group)]
@@ -59,9 +64,19 @@ def contents(group: h5py.Group) -> dict[str, Entry]:
 
 def read(group: h5py.Group, path: str) -> NDArray[Any]:
     """The values of a dataset by its path in `contents`."""
-    entry = group.get(path)
-    values: NDArray[Any] = (group[path.encode("latin1")] if entry is None else entry)[()]
-    return values
+    with _damage():
+        entry = group.get(path)
+        values: NDArray[Any] = (group[path.encode("latin1")] if entry is None else entry)[()]
+        return values
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """What h5py raises where it does not expect the damage of a file, as an error that `open_hdf5` explains."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise OSError(str(error)) from error
 
 
 def _problem(error: Exception) -> str:

@@ -471,6 +471,13 @@ def test_names_with_a_slash_lie_in_groups(root: Path) -> None:
     assert checks(root)["warning extra features"].endswith("1 utterances are in no fold; left out")
 
 
+def test_features_that_cannot_fit_into_memory_are_refused(root: Path, tmp_path: Path) -> None:
+    change_sequence(root / "V/denseface.h5", None)
+    with h5py.File(root / "V/denseface.h5", "r+") as features:
+        features.create_dataset("Ses02M_impro01_F002", shape=(2**60, 4), dtype="f4", chunks=(1, 4))
+    assert "do not fit into memory" in refusal(root, tmp_path / "store")
+
+
 def test_a_group_that_contains_itself_is_read_once(root: Path) -> None:
     with h5py.File(root / "V/denseface.h5", "r+") as features:
         features["self"] = features["/"]
