@@ -1,7 +1,7 @@
 """The workflows behind the commands and the Python API, as functions that return values and print nothing."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ifmmin.orchestrator.analysis.experiment import Analysis
     from ifmmin.orchestrator.analysis.results import Results
     from ifmmin.orchestrator.search.driver import TrialChanged
+    from ifmmin.orchestrator.tracking.experiments import Tracker
     from ifmmin.orchestrator.tracking.searches import SearchTracker
 
 
@@ -74,6 +75,14 @@ def run_stages(experiment: Experiment, consumers: Sequence[Consumer] = (), *, tr
             return _consume(experiment.plan, experiment, [*consumers, status, *([tracker] if track else [])])
     finally:
         status.end()
+
+
+def note_interruption(experiment: Experiment) -> None:
+    """Mark what is not finished of an experiment as KILLED in MLflow, if MLflow can be written."""
+    from ifmmin.orchestrator.tracking.experiments import Tracker
+
+    with suppress(UserError):
+        Tracker(experiment).interrupt()
 
 
 def check_tracking(name: str) -> None:
@@ -284,13 +293,11 @@ def write_search_report(experiment: Experiment, record: SearchRecord, *, track: 
     from ifmmin.orchestrator.search.figures import search_files
     from ifmmin.orchestrator.tracking.searches import SearchTracker
 
-    files = search_files(record)
-    experiment.store.write_search_report(record.configuration.name, files)
-    if not track:
-        return ""
     tracker = SearchTracker(experiment, record)
     with _killed_if_interrupted(tracker, track=track):
-        return tracker.finish(record, files)
+        files = search_files(record)
+        experiment.store.write_search_report(record.configuration.name, files)
+        return tracker.finish(record, files) if track else ""
 
 
 def load_search(name: str, storage: str) -> tuple[Experiment, SearchRecord] | None:
@@ -322,7 +329,7 @@ def choose_runs(experiment: Experiment, system: str | None, fold: int | None, se
     matching = [run for run in runs if run.system == chosen and fold in (None, run.fold) and seed in (None, run.seed)]
     if not matching:
         raise UserError(
-            f"No complete run of {chosen} has fold {fold or 'any'} and seed {'any' if seed is None else seed}."
+            f"No complete run of {chosen} has fold {'any' if fold is None else fold} and seed {'any' if seed is None else seed}."
         )
     return matching
 

@@ -102,10 +102,10 @@ class Place:
             process.kill()
         return Ended(process.wait(), log.read_text(errors="replace"), time.monotonic() - started)
 
-    def ifmmin(self, *arguments: str, **changes: str) -> Ended:
-        """A run from an empty store but for the corpus."""
+    def ifmmin(self, *arguments: str, wrap: Callable[[list[str]], list[str]] = list, **changes: str) -> Ended:
+        """A command of `ifmmin`, from a store with nothing but the corpus."""
         self.forget()
-        return self.call(sys.executable, "-m", "ifmmin", *arguments, **changes)
+        return self.call(*wrap([sys.executable, "-m", "ifmmin", *arguments]), **changes)
 
     def forget(self) -> None:
         for folder in (self.root / "ifmmin-store").iterdir():
@@ -259,8 +259,9 @@ STILL_RUNNING = """
 from mlflow.tracking import MlflowClient
 client = MlflowClient()
 ids = [e.experiment_id for e in client.search_experiments()]
-runs = client.search_runs(ids, "tags.`ifmmin.level` IN ('system', 'search')") if ids else []
-print("parents:", [r.info.status for r in runs], "running:", sum(r.info.status == "RUNNING" for r in runs))
+runs = client.search_runs(ids) if ids else []
+print("runs:", [(run.data.tags.get("ifmmin.level"), run.info.status) for run in runs])
+print("running:", sum(run.info.status == "RUNNING" for run in runs))
 """
 
 
@@ -308,51 +309,49 @@ def surroundings(place: Place) -> None:
     report("a long TMPDIR", ended, 0, "6 stages run")
     report("a long RAY_TMPDIR", place.ifmmin(*RUN, RAY_ADDRESS="local", RAY_TMPDIR=str(deep)), 2, "set RAY_TMPDIR to")
     report("HOME cannot be written", place.ifmmin(*RUN, RAY_ADDRESS="local", HOME="/proc/home"), 0, "6 stages run")
-    program = [sys.executable, "-m", "ifmmin", *RUN]
     for name, prefix, expected in (
         ("256 open files", ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"], "6 stages run"),
         ("one CPU of the affinity", ["taskset", "-c", "0"], "On 1 node, 1 CPU,"),
     ):
-        place.forget()
-        report(name, place.call(*prefix, *program, RAY_ADDRESS="local"), 0, expected)
-    place.forget()
-    slurm = place.call(*program, RAY_ADDRESS="local", SLURM_CPUS_PER_TASK="1", SLURM_CPUS_ON_NODE="2")
+        ended = place.ifmmin(*RUN, wrap=lambda command, before=prefix: [*before, *command], RAY_ADDRESS="local")
+        report(name, ended, 0, expected)
+    slurm = place.ifmmin(*RUN, RAY_ADDRESS="local", SLURM_CPUS_PER_TASK="1", SLURM_CPUS_ON_NODE="2")
     report("one CPU of Slurm", slurm, 0, "On 1 node, 1 CPU,")
-    if not can_be_others():
-        return
-    place.forget()
-    small = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64m none /dev/shm && exec "$@"', "sh"]
-    report("64 MB of /dev/shm", place.call(*small, *program, RAY_ADDRESS="local"), 0, "6 stages run")
+    if can_be_others():
+        small = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64m none /dev/shm && exec "$@"', "sh"]
+        ended = place.ifmmin(*RUN, wrap=lambda command: [*small, *command], RAY_ADDRESS="local")
+        report("64 MB of /dev/shm", ended, 0, "6 stages run")
 
 
 def users(place: Place) -> None:
     """Users without an entry in the password file, and clusters of another user."""
     if not can_be_others():
         return
-    program = [sys.executable, "-m", "ifmmin", *RUN]
-    place.forget()
-    (place.root / "mlflow.db").unlink(missing_ok=True)
-    report("a user without an entry", place.call(*as_user(DRIVER, program), RAY_ADDRESS="local"), 0, "6 stages run")
+
+    def by_driver(**changes: str) -> Ended:
+        return place.ifmmin(*RUN, wrap=lambda command: as_user(DRIVER, command), **changes)
+
+    report("a user without an entry", by_driver(RAY_ADDRESS="local"), 0, "6 stages run")
     neighbour = place.root / "neighbour"
     neighbour.mkdir()
     os.chown(neighbour, NEIGHBOUR, NEIGHBOUR)
-    home = {"HOME": str(neighbour)}
     ray = str(Path(sys.executable).with_name("ray"))
-    place.call(*as_user(NEIGHBOUR, [ray, "get-auth-token", "--generate"]), **home)
-    with place.head("--include-dashboard=false", wrap=lambda command: as_user(NEIGHBOUR, command), **home) as address:
+    made = place.call(*as_user(NEIGHBOUR, [ray, "get-auth-token", "--generate"]), HOME=str(neighbour))
+    token, note = neighbour / ".ray" / "auth_token", place.temporary / "ray" / "ray_current_cluster"
+    assert token.exists(), made.text
+    token.chmod(0o600)
+    with place.head(
+        "--include-dashboard=false", wrap=lambda command: as_user(NEIGHBOUR, command), HOME=str(neighbour)
+    ) as address:
         whose = f"of user {NEIGHBOUR}"
-        for name, changes in (("found", {}), ("named", {"RAY_ADDRESS": address})):
-            ended = place.call(*as_user(DRIVER, program), **changes)
-            report(f"another user's cluster, {name}", ended, 2, whose, "auth_token", "RAY_ADDRESS=local")
-        token = str(neighbour / ".ray" / "auth_token")
-        Path(token).chmod(0o600)
-        ended = place.call(*as_user(DRIVER, program), RAY_AUTH_TOKEN_PATH=token)
-        report("a token file that cannot be read", ended, 2, re.escape(token), "cannot be read", "RAY_ADDRESS=local")
-        note = place.temporary / "ray" / "ray_current_cluster"
+        report("another user's cluster, found", by_driver(), 2, whose, "auth_token", "RAY_ADDRESS=local")
+        named = by_driver(RAY_ADDRESS=address)
+        report("another user's cluster, named", named, 2, whose, "auth_token", "RAY_ADDRESS=local")
+        unreadable = by_driver(RAY_AUTH_TOKEN_PATH=str(token))
+        report("a token that cannot be read", unreadable, 2, re.escape(str(token)), "cannot be read", "=local")
         note.chmod(0o600)
-        ended = place.call(*as_user(DRIVER, program))
-        report("a note of the address that cannot be read", ended, 2, str(note), str(NEIGHBOUR), "RAY_ADDRESS=local")
-        report("a run beside it", place.call(*as_user(DRIVER, program), RAY_ADDRESS="local"), 0, "6 stages")
+        report("an address that cannot be read", by_driver(), 2, re.escape(str(note)), str(NEIGHBOUR), "=local")
+        report("a run beside it", by_driver(RAY_ADDRESS="local"), 0, "6 stages run")
 
 
 def can_be_others() -> bool:

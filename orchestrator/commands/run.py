@@ -57,7 +57,7 @@ def run_experiment(configuration: "Configuration") -> int:
 
     from ifmmin.orchestrator.commands.display import Display
     from ifmmin.orchestrator.execution.interruption import exit_status
-    from ifmmin.orchestrator.workflows import open_experiment, pending_stages, run_stages
+    from ifmmin.orchestrator.workflows import note_interruption, open_experiment, pending_stages, run_stages
 
     console, started = Console(), time.monotonic()
     experiment = open_experiment(configuration)
@@ -67,6 +67,7 @@ def run_experiment(configuration: "Configuration") -> int:
             outcome = run_stages(experiment, [display])
         complete = _show_results(console, experiment, outcome, pending, started)
     except KeyboardInterrupt:
+        note_interruption(experiment)
         done = pending - pending_stages(experiment)
         console.print(f"Interrupted after {done} of {pending} stages. Run the same command to resume.", highlight=False)
         return exit_status()

@@ -160,17 +160,16 @@ class Tracker:
         return str(self._losses)
 
     def interrupt(self) -> None:
-        """Mark as KILLED what `record_run` began; a later `finish` completes it.
+        """Mark as KILLED the parents that are not finished, whatever call began them; a later `finish` completes them.
 
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        if not self._parents:
-            return
         with self._alone() as client:
-            for run_id in self._parents.values():
-                if client.get_run(run_id).info.status == RUNNING:
-                    client.set_terminated(run_id, KILLED)
+            for system in self._experiment.plan.systems:
+                for run_id in self._find_parents(client, system):
+                    if client.get_run(run_id).info.status == RUNNING:
+                        client.set_terminated(run_id, KILLED)
 
     @contextmanager
     def _alone(self) -> "Iterator[MlflowClient]":

@@ -93,14 +93,18 @@ class SearchTracker:
         return str(self._losses)
 
     def interrupt(self) -> None:
-        """Mark the search as KILLED; a later call completes it.
+        """Mark the search and its trials as KILLED where they are not finished; a later call completes them.
 
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        if self._parent:
-            with connection(self._experiment.store) as client:
-                client.set_terminated(self._parent, KILLED)
+        with connection(self._experiment.store) as client:
+            mlflow_experiment = experiment_id(client, self._experiment.configuration.name)
+            for parent in search_runs(client, mlflow_experiment, f"tags.`{IDENTITY}` = '{self._first.identity}'"):
+                trials = search_runs(client, mlflow_experiment, f"tags.`{PARENT}` = '{parent.info.run_id}'")
+                for run in (parent, *trials):
+                    if run.info.status == RUNNING:
+                        client.set_terminated(run.info.run_id, KILLED)
 
     def _record_trial(self, client: "MlflowClient", number: int, trial: Trial) -> None:
         self._open(client)
