@@ -291,7 +291,9 @@ def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path
     assert {item["state"] for item in trials()} <= {"completed", "stopped"}
     assert f"{len(completed(folder)) - len(before)} of them now" in output
 
-    status, output, errors = call(folder, "run", "demo", "--corpus", "small", "--systems", "if-mmin", "--best-of", "search")
+    status, output, errors = call(
+        folder, "run", "demo", "--corpus", "small", "--systems", "if-mmin", "--best-of", "search"
+    )
     assert status == 0, errors
     assert "demo-best-of-search on small" in output
     assert "3 stages run, 6 from the store" in output  # only the evaluations were missing
