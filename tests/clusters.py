@@ -108,9 +108,11 @@ class Place:
         return self.call(*wrap([sys.executable, "-m", "ifmmin", *arguments]), **changes)
 
     def forget(self) -> None:
-        for folder in (self.root / "ifmmin-store").iterdir():
-            if folder.name != "corpora":
-                shutil.rmtree(folder)
+        for path in (self.root / "ifmmin-store").iterdir():
+            if path.is_file():
+                path.unlink()
+            elif path.name != "corpora":
+                shutil.rmtree(path)
 
     @contextmanager
     def head(self, *options: str, wrap: Callable[[list[str]], list[str]] = list, **changes: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ifmmin.orchestrator.commands import options
 from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage, shown_command
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
 
 @import_app.command(epilog="Example: ifmmin data import mmin features/IEMOCAP --name iemocap --fix-folds")
 def mmin(
-    root: Annotated[Path, typer.Argument(help="The folder that holds A, V, L and target.")],
+    root: Annotated[Path, typer.Argument(parser=options.path, help="The folder that holds A, V, L and target.")],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
     classes: Annotated[str | None, typer.Option(help="Class names in label order: angry,happy,neutral,sad.")] = None,
     speaker_pattern: Annotated[
@@ -109,7 +110,10 @@ def mmin(
 
 @import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
 def mmsa(
-    file: Annotated[Path, typer.Argument(help="The pickle file; it is read as data, and no code in it is executed.")],
+    file: Annotated[
+        Path,
+        typer.Argument(parser=options.path, help="The pickle file; it is read as data, and no code in it is executed."),
+    ],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
     edges: Annotated[
         str | None, typer.Option(help="Where to divide sentiment into classes; by default its sign, in three classes.")
@@ -132,7 +136,9 @@ def mmsa(
 
 @import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
 def table(
-    root: Annotated[Path, typer.Argument(help="The folder that holds the table of utterances and a, v, t.")],
+    root: Annotated[
+        Path, typer.Argument(parser=options.path, help="The folder that holds the table of utterances and a, v, t.")
+    ],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
     classes: Annotated[
         str | None, typer.Option(help="Class names in label order: ang,hap,neu,sad; by default the labels, sorted.")

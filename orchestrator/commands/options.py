@@ -1,8 +1,11 @@
 """Options that several commands share, and the configuration that they make."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ifmmin.data.paths import expand
 
 if TYPE_CHECKING:
     from ifmmin.orchestrator.planning.configuration import Configuration
@@ -59,6 +62,11 @@ def configure(
     if trials is not None:
         overrides["search"] = {"trials": trials}
     return load_configuration(source, {key: value for key, value in overrides.items() if value is not None})
+
+
+def path(text: str) -> Path:
+    """A path with `~` and variables expanded, which a shell leaves as they are behind `--option=`."""
+    return Path(expand(text))
 
 
 def words(text: str | None) -> list[str]:

@@ -14,9 +14,14 @@ SUFFIXES = (".csv", ".parquet")
 def command(
     experiment: options.ExperimentName,
     inputs: Annotated[
-        Path, typer.Option("--input", help="Utterances, laid out as for `data import table`; labels are not needed.")
+        Path,
+        typer.Option(
+            "--input",
+            parser=options.path,
+            help="Utterances, laid out as for `data import table`; labels are not needed.",
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="Where to write: a CSV or Parquet file.")],
+    output: Annotated[Path, typer.Option(parser=options.path, help="Where to write: a CSV or Parquet file.")],
     system: Annotated[
         str | None, typer.Option(help="System whose runs predict; by default the experiment's first.")
     ] = None,
