@@ -263,10 +263,9 @@ def parse_hyperparameters(assignments: list[str]) -> dict[str, int | float | boo
 
 def _read(source: str) -> dict[str, Any]:
     shipped = sorted(file.name.removesuffix(".yaml") for file in SHIPPED.iterdir() if file.name.endswith(".yaml"))
+    file = SHIPPED / f"{source}.yaml" if source in shipped else Path(expand(source))
     try:
-        return read_configuration_file(
-            SHIPPED / f"{source}.yaml" if source in shipped else Path(expand(source)), source
-        )
+        return read_configuration_file(file, source)
     except FileNotFoundError:
         raise ConfigurationError(
             f"There is no configuration file {source}, and none of that name is shipped; {nearest(source, shipped)}"
