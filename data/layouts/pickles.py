@@ -8,11 +8,13 @@ neither call one nor change one.
 """
 
 import gzip
+import io
 import math
 import pickle
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +33,11 @@ def read_pickle(file: Path) -> Any:
     """
     try:
         compressed = check_file(file, "gzip") == "gzip"
-        with gzip.open(file) if compressed else file.open("rb") as stream, warnings.catch_warnings(action="ignore"):
+        with (
+            gzip.open(file) if compressed else file.open("rb") as stream,
+            warnings.catch_warnings(action="ignore"),
+            redirect_stderr(io.StringIO()),  # Python prints there if a damaged length is too long for a bytearray
+        ):
             content = _DataOnly(stream, encoding="latin1").load()
             if compressed:
                 stream.read()  # to the checksum at the end

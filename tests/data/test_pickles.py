@@ -250,6 +250,12 @@ def test_a_file_that_is_something_else_is_named(tmp_path: Path, content: bytes, 
     assert expected in refusal(tmp_path / "x.pkl")
 
 
+def test_a_damaged_length_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x05\x96" + (2**62).to_bytes(8, "little") + b"x.")
+    assert "not a readable pickle" in refusal(tmp_path / "x.pkl")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
     assert "is a folder" in refusal(tmp_path)
     assert "is missing" in refusal(tmp_path / "none.pkl")
