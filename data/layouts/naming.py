@@ -337,8 +337,8 @@ def _names_of(names: Sequence[str]) -> str:
     return f"{_plural(names, 'utterance', 'utterances')} {listed([_shown(name) for name in names], most=_FEW)}"
 
 
-def _plural(items: Sequence[object], one: str, several: str) -> str:
-    return one if len(items) == 1 else several
+def _plural(names: Sequence[object], one: str, several: str) -> str:
+    return one if len(names) == 1 else several
 
 
 def _ordinal(number: int) -> str:

@@ -135,7 +135,7 @@ def _read_csv(file: Path) -> pa.Table:
     text = _decode(file)
     separators, lines = SEPARATORS[file.suffix.lstrip(".")], io.StringIO(text, newline="")
     before = 0
-    if match := re.match(r'"?sep=(.)"?\r?\n', text):  # how Excel is told
+    if match := re.match(r'"?sep=(.)"?\r?\n', text):  # a declaration for Excel
         separators = match[1]
         lines.readline()
         before = 1

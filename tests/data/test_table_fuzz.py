@@ -4,7 +4,6 @@
 """
 
 import csv
-import functools
 import io
 import os
 import tempfile
@@ -125,9 +124,10 @@ Damage = Callable[[Written, int], Written]
 
 
 def _change_column(written: Written, column: str, change: Callable[[str], str], every: int = 1) -> Written:
-    if column not in written.heading:
+    heading = [name.strip() for name in written.heading]
+    if column not in heading:
         return written
-    place = written.heading.index(column)
+    place = heading.index(column)
     rows = tuple(
         (*row[:place], change(row[place]) if index % every == 0 else row[place], *row[place + 1 :])
         for index, row in enumerate(written.rows)
@@ -158,14 +158,15 @@ def _as_decimals(written: Written, pick: int) -> Written:
     """What pandas makes of a column of whole numbers with a gap."""
     point = ".0" if pick % 2 else ",0"
     written = _change_folds(written, 0, lambda text: text + point)
-    labels = [row[written.heading.index("label")] for row in written.rows]
+    place = [name.strip() for name in written.heading].index("label")
+    labels = [row[place] for row in written.rows]
     if all(label.lstrip("-").isdigit() for label in labels):
         written = _change_column(written, "label", lambda text: text + point)
     return written
 
 
 def _blank(written: Written, pick: int) -> Written:
-    column = written.heading[pick % len(written.heading)]
+    column = written.heading[pick % len(written.heading)].strip()
     return _change_column(written, column, lambda _: "", every=len(written.rows)) if column != "speaker" else written
 
 
@@ -315,7 +316,8 @@ def _encode(column: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def assert_as_meant(corpus: Corpus, meant: Meant) -> None:
-    same = functools.partial(unicodedata.normalize, "NFC")
+    def same(text: str) -> str:
+        return unicodedata.normalize("NFC", text)
 
     assert list(map(same, corpus.names)) == list(map(same, meant.names))
     assert [corpus.classes[label] for label in corpus.labels] == [same(label) for label in meant.labels]
@@ -324,7 +326,7 @@ def assert_as_meant(corpus: Corpus, meant: Meant) -> None:
     for modality, parts in meant.features.items():
         sequences = corpus.sequences[modality]
         assert [sequences[index].tolist() for index in range(len(corpus))] == [part.tolist() for part in parts]
-    found = {
+    folds = {
         number: {word: {same(corpus.names[index]) for index in fold[word]} for word in SETS}
         for number, fold in corpus.folds.items()
     }
@@ -332,7 +334,7 @@ def assert_as_meant(corpus: Corpus, meant: Meant) -> None:
         number: {word: set(map(same, members)) for word, members in sets.items()}
         for number, sets in meant.folds.items()
     }
-    assert found == expected
+    assert folds == expected
 
 
 def import_written(meant: Meant, written: Written) -> Corpus:
