@@ -6,6 +6,7 @@ is ended.
 """
 
 import argparse
+import operator
 import os
 import re
 import shlex
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ifmmin.data.catalogue import folder_for
@@ -49,6 +51,9 @@ head_node_type: ray.head.default
 """
 DRIVER, NEIGHBOUR = 12345, 12346
 """Users without an entry in the password file."""
+
+
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -82,20 +87,16 @@ class Place:
         python = {"PYTHONPATH": str(Path(__file__).parents[1]), "RAY_USAGE_STATS_ENABLED": "0"}
         return {k: v for k, v in {**kept, **here, **python, **changes}.items() if v}
 
-    def start(self, *command: str, log: Path | None = None, **changes: str) -> "subprocess.Popen[str]":
-        with (log or self.root / "last.log").open("w") as stream:
+    def start(self, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> "subprocess.Popen[str]":
+        environment = self.environment(variables)
+        with log.open("w") as stream:
             return subprocess.Popen(
-                command,
-                cwd=self.root,
-                env=self.environment(changes),
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                text=True,
+                command, cwd=self.root, env=environment, stdout=stream, stderr=subprocess.STDOUT, text=True
             )
 
     def call(self, *command: str, **changes: str) -> Ended:
         started, log = time.monotonic(), self.root / "last.log"
-        process = self.start(*command, log=log, **changes)
+        process = self.start(command, log, changes)
         try:
             process.wait(PATIENCE_S)
         finally:
@@ -115,7 +116,9 @@ class Place:
                 shutil.rmtree(path)
 
     @contextmanager
-    def head(self, *options: str, wrap: Callable[[list[str]], list[str]] = list, **changes: str) -> Iterator[str]:
+    def head(
+        self, *options: str, wrap: Callable[[list[str]], list[str]] = list, variables: Mapping[str, str] = NOTHING
+    ) -> Iterator[str]:
         """A head of `ray start` in its own processes, and its address."""
         port = free_port()
         ray = [
@@ -128,7 +131,7 @@ class Place:
         ]
         ports = [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
         log = self.root / f"head-{port}.log"
-        process = self.start(*wrap([*ray, *ports, *options]), log=log, **changes)
+        process = self.start(wrap([*ray, *ports, *options]), log, variables)
         try:
             wait_until(
                 lambda: process.poll() is not None or "runtime started" in log.read_text(errors="replace"),
@@ -147,10 +150,11 @@ def free_port() -> int:
 
 def end_with_children(process: "subprocess.Popen[str]") -> None:
     """End a head: the processes below it, by their numbers, then itself."""
-    below, found = {process.pid}, True
+    below: set[int] = set()
+    found = {process.pid}
     while found:
-        found = {pid for pid, parent, _ in processes() if parent in below} - below
         below |= found
+        found = {pid for pid, parent, _ in processes() if parent in below} - below
     process.terminate()
     try:
         process.wait(20)
@@ -186,7 +190,7 @@ def joining(place: Place) -> None:
     assert not (place.home / ".ray").exists(), "a local run left a token behind"
     place.call(str(Path(sys.executable).with_name("ray")), "get-auth-token", "--generate")
     for kind, changes in {"with a token": {}, "without a token": {"RAY_AUTH_MODE": "disabled"}}.items():
-        with place.head("--include-dashboard=false", **changes) as address:
+        with place.head("--include-dashboard=false", variables=changes) as address:
             port = address.rpartition(":")[2]
             report(f"{kind}, found by itself", place.ifmmin(*RUN), 0, joined)
             for named in (address, "auto", f"[::1]:{port}", f"localhost:{port}"):
@@ -210,15 +214,15 @@ def joining(place: Place) -> None:
 def gpus(place: Place) -> None:
     """`compute.device: cuda` where there is no GPU."""
     report("cuda on this machine", place.ifmmin("run", "cuda.yaml", RAY_ADDRESS="local"), 2, "there is no GPU")
-    with place.head("--include-dashboard=false", RAY_AUTH_MODE="disabled") as address:
+    with place.head("--include-dashboard=false", variables={"RAY_AUTH_MODE": "disabled"}) as address:
         report("cuda on a fixed cluster", place.ifmmin("run", "cuda.yaml", RAY_ADDRESS=address), 2, "there is no GPU")
     config = f"--autoscaling-config={place.root / 'growing.yaml'}"
     growing = {"RAY_AUTH_MODE": "disabled", "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    with place.head("--include-dashboard=false", config, **growing) as address:
+    with place.head("--include-dashboard=false", config, variables=growing) as address:
         place.forget()
         started = time.monotonic()
-        process = place.start(sys.executable, "-m", "ifmmin", "run", "cuda.yaml", RAY_ADDRESS=address)
-        log = place.root / "last.log"
+        log, program = place.root / "last.log", [sys.executable, "-m", "ifmmin", "run", "cuda.yaml"]
+        process = place.start(program, log, {"RAY_ADDRESS": address})
         wait_until(
             lambda: process.poll() is not None or "Waiting for a GPU" in log.read_text(), lambda: log.read_text()
         )
@@ -248,8 +252,8 @@ def interrupted(place: Place, gate: Gate, command: tuple[str, ...], numbers: lis
     """A command that gets signals when a stage waits at the gate."""
     place.forget()
     started, log = time.monotonic(), place.root / "last.log"
-    variable, content = gate.variable
-    process = place.start(sys.executable, "-m", "ifmmin", *command, RAY_ADDRESS="local", **{variable: content})
+    variables = {"RAY_ADDRESS": "local", **dict([gate.variable])}
+    process = place.start([sys.executable, "-m", "ifmmin", *command], log, variables)
     wait_until(lambda: gate.waiting() > 0 or process.poll() is not None, log.read_text)
     for number in numbers:
         process.send_signal(number)
@@ -276,7 +280,7 @@ def jobs(place: Place) -> None:
     """`ray job submit`, and `ray job stop`."""
     ray = str(Path(sys.executable).with_name("ray"))
     port = free_port()
-    with place.head("--dashboard-host=127.0.0.1", f"--dashboard-port={port}", RAY_AUTH_MODE="disabled"):
+    with place.head("--dashboard-host=127.0.0.1", f"--dashboard-port={port}", variables={"RAY_AUTH_MODE": "disabled"}):
         submit = (ray, "job", "submit", "--address", f"http://127.0.0.1:{port}", "--working-dir", ".", "--")
         (place.root / ".rayignore").write_text("/r/\n/home/\n*.log\ngate*\n")
         quiet = {"RAY_AUTH_MODE": "disabled"}
@@ -315,7 +319,7 @@ def surroundings(place: Place) -> None:
         ("256 open files", ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"], "6 stages run"),
         ("one CPU of the affinity", ["taskset", "-c", "0"], "On 1 node, 1 CPU,"),
     ):
-        ended = place.ifmmin(*RUN, wrap=lambda command, before=prefix: [*before, *command], RAY_ADDRESS="local")
+        ended = place.ifmmin(*RUN, wrap=partial(operator.add, prefix), RAY_ADDRESS="local")
         report(name, ended, 0, expected)
     slurm = place.ifmmin(*RUN, RAY_ADDRESS="local", SLURM_CPUS_PER_TASK="1", SLURM_CPUS_ON_NODE="2")
     report("one CPU of Slurm", slurm, 0, "On 1 node, 1 CPU,")
@@ -343,7 +347,9 @@ def users(place: Place) -> None:
     assert token.exists(), made.text
     token.chmod(0o600)
     with place.head(
-        "--include-dashboard=false", wrap=lambda command: as_user(NEIGHBOUR, command), HOME=str(neighbour)
+        "--include-dashboard=false",
+        wrap=lambda command: as_user(NEIGHBOUR, command),
+        variables={"HOME": str(neighbour)},
     ) as address:
         whose = f"of user {NEIGHBOUR}"
         report("another user's cluster, found", by_driver(), 2, whose, "auth_token", "RAY_ADDRESS=local")

@@ -116,7 +116,7 @@ def find_cluster(named: str) -> Cluster | None:
     if started is not None and not _unreachable(started):
         return started
     if named == "auto":
-        for address in find_gcs_addresses():
+        for address in find_gcs_addresses():  # type: ignore[no-untyped-call]
             return Cluster(address, "RAY_ADDRESS=auto")
         raise ClusterError(f"RAY_ADDRESS is auto, and no Ray cluster runs on this machine; {LOCAL}.")
     return None  # there never was one, or the one that was started here has ended
@@ -234,7 +234,7 @@ def mode_of(cluster: Cluster) -> str:
     answers = dict(zip(modes, _ask(cluster, modes), strict=True))
     for mode, answer in answers.items():
         if answer and answer[0] == "nodes":
-            if not find_node_ids() & set(answer):
+            if not find_node_ids() & set(answer):  # type: ignore[no-untyped-call]
                 raise ClusterError(
                     f"This machine is not a node of {cluster.described} so that it cannot join; run the command on one "
                     f"of its nodes, or use ray job submit --address http://HEAD:8265 …; {LOCAL}."
@@ -323,7 +323,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _reread() -> None:
     with suppress(ImportError):  # a Ray without tokens
-        from ray._raylet import AuthenticationTokenLoader, Config
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
         Config.initialize("")
         AuthenticationTokenLoader.instance().reset_cache()

@@ -95,7 +95,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-_unblocked: list[set[signal.Signals]] = []
+_unblocked: list[set[int | signal.Signals]] = []
 """The signal mask of before `signals_interrupt`, while it is in force; the processes that Ray starts have it."""
 
 

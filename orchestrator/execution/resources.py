@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -100,7 +101,7 @@ def may_grow() -> bool | None:
     Ray runs a monitor beside every head. Where no autoscaler is configured, it reports each node as a type of its own,
     which is named after the node.
     """
-    worker = ray._private.worker
+    worker: Any = ray._private.worker
     if worker._global_node.is_head():
         return False  # a Ray that this process has started
     client = worker.global_worker.gcs_client

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ class Resources:
         monkeypatch.setattr(resources, "_resources", lambda: self.counts)
         monkeypatch.setattr(resources, "may_grow", lambda: grows)
         monkeypatch.setattr(resources, "describe_cluster", lambda: "1 node")
-        monkeypatch.setattr(resources.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 @pytest.mark.parametrize(("device", "needed"), [("cuda", "GPU"), ("cpu", "CPU")])
