@@ -1,5 +1,6 @@
 """The arrays of a layout: NumPy files, and the features of utterances joined to one array."""
 
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -33,7 +34,17 @@ def read_array(file: Path) -> NDArray[np.generic]:
                 "np.save(file, np.array(values.tolist()))."
             ) from None
         raise CorpusError(f"{file} is not a readable NumPy file ({reason}); export it again.") from None
+    if not is_text_or_number(array):
+        raise CorpusError(f"{file} is damaged (it has text that is not Unicode); export it again.")
     return array
+
+
+def is_text_or_number(array: NDArray[Any]) -> bool:
+    """Whether all text in an array, if it is text, consists of characters of Unicode; damaged bytes need not."""
+    if array.dtype.kind != "U" or not array.itemsize:
+        return True
+    codes = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))).reshape(-1).view(np.uint32)
+    return not ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any()
 
 
 def check_widths(source: str, names: Sequence[str], widths: Sequence[int]) -> None:

@@ -146,7 +146,8 @@ class FeatureSet:
             raise CorpusError(f"{self.where}: id must be text, one name for each utterance.")
         try:
             name = "$_$".join(part.decode() if isinstance(part, bytes) else str(part) for part in parts)
-        except UnicodeDecodeError:
+            name.encode()  # which fails for half a surrogate pair
+        except UnicodeError:
             raise CorpusError(f"{self.where}: an id is not UTF-8 text; store the ids as text.") from None
         if not name.strip():
             raise CorpusError(f"{self.where}: an id is empty; every utterance must have a name.")

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifmmin.data.errors import CorpusError
+from ifmmin.data.layouts.arrays import is_text_or_number
 from ifmmin.data.layouts.files import check_file
 
 
@@ -137,6 +138,7 @@ class _Array(np.ndarray[Any, Any]):
         if dtype.hasobject and not (isinstance(data, list) and len(data) == size):
             _refuse("an array of objects without them")
         super().__setstate__((1, shape, dtype, bool(fortran), data))  # type: ignore[arg-type]
+        _check_text(self)
 
 
 CODE = re.compile(r"[<>|=]?(b1|\?|[iufc]\d{1,2}|[SUa]\d{1,6}|O[48]?)")
@@ -162,6 +164,11 @@ def _checked(shape: Any) -> tuple[int, ...]:
     return shape
 
 
+def _check_text(array: NDArray[Any]) -> None:
+    if not is_text_or_number(array):
+        raise ValueError("it has text that is not Unicode")
+
+
 def _make_array(_type: object, shape: Any, _code: Any) -> _Array:
     if shape not in ((0,), [0]):
         _refuse("an array without its values")
@@ -172,6 +179,7 @@ def _make_array_from_buffer(
     buffer: Any, kind: Any, shape: Any, order: str, axes: tuple[int, ...] | None = None
 ) -> NDArray[Any]:
     array: NDArray[Any] = np.frombuffer(buffer, _of(kind))
+    _check_text(array)
     if order == "K" and axes is not None:
         return array.reshape(_checked(shape)).transpose(axes)
     return array.reshape(_checked(shape), order="F" if order == "F" else "C")
@@ -180,7 +188,11 @@ def _make_array_from_buffer(
 def _make_scalar(kind: Any, data: Any = b"") -> Any:
     dtype = _of(kind)
     data = data.encode("latin1") if isinstance(data, str) else data
-    return np.frombuffer(data, dtype)[0] if dtype.itemsize else dtype.type()
+    if not dtype.itemsize:
+        return dtype.type()
+    array = np.frombuffer(data, dtype)
+    _check_text(array)
+    return array[0]
 
 
 def _make_bytes(text: str = "", encoding: str = "latin1") -> bytes:

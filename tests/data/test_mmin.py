@@ -349,6 +349,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
         array("1/trn_int2name.npy", lambda x: x[0, 0]),
         "N > 0, not ()",
     ),
+    "names that are not Unicode": (
+        array("1/trn_int2name.npy", lambda x: np.full((len(x), 8), 0x110000, np.uint32).view("U8")),
+        "text that is not Unicode",
+    ),
     "names in a row": (array("1/trn_int2name.npy", lambda x: x.T), "N > 0, not (1, "),
     "names as objects": (array("1/trn_int2name.npy", lambda x: x.astype(object)), "np.save(file, np.array("),
     "labels as objects": (array("1/trn_label.npy", lambda x: x.astype(object)), "np.save(file, np.array("),

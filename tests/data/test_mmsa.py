@@ -353,6 +353,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "ids that are numbers": (lambda c: c["train"].update(id=np.arange(20.0)), "id must be text"),
     "ids that are None": (lambda c: c["train"].update(id=[None] * 20), "id must be text"),
     "ids in Latin-1": (lambda c: c["train"].update(id=[b"\xfc"] * 20), "not UTF-8"),
+    "half a surrogate pair in an id": (lambda c: c["train"]["id"].__setitem__(0, "\ud800"), "not UTF-8"),
     "a blank id": (lambda c: c["train"]["id"].__setitem__(0, " "), "an id is empty"),
     "an id in itself": (lambda c: c["train"]["id"].__setitem__(0, c["train"]["id"]), "id must be text"),
     "other widths in a set": (

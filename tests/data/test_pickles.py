@@ -256,6 +256,16 @@ def test_a_damaged_length_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
+@pytest.mark.parametrize("value", [np.array(["abc"]), np.str_("abc")], ids=["array", "scalar"])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_text_that_is_not_unicode_is_refused(tmp_path: Path, value: object, code: int, protocol: int) -> None:
+    file = write(tmp_path, [value], protocol)
+    damaged = np.array([code, ord("b"), ord("c")], np.uint32).tobytes()
+    file.write_bytes(file.read_bytes().replace(np.array(["abc"]).tobytes(), damaged))
+    assert "not Unicode" in refusal(file)
+
+
 def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
     assert "is a folder" in refusal(tmp_path)
     assert "is missing" in refusal(tmp_path / "none.pkl")
