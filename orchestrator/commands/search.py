@@ -66,11 +66,13 @@ def search(configuration: "Configuration", *, resume: bool) -> int:
         with display:
             record, outcome = run_search(experiment, record, [display])
         _show(console, experiment, record, len(outcome.done))
-        write_search_report(experiment, record)
+        lost = write_search_report(experiment, record)
     except KeyboardInterrupt:
         ended = sum(trial.state != "running" for trial in display.record.trials)
         console.print(f"Interrupted after {ended} of {display.total} trials. Add --resume to continue.")
         return exit_status()
+    if lost:
+        console.print(f"[yellow]{lost}[/]", highlight=False, soft_wrap=True)
     console.print(f"In MLflow: ifmmin ui {configuration.name}", highlight=False)
     return 1 if any(trial.state == "failed" for trial in record.trials) else 0
 

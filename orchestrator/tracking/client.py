@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ifmmin.data.errors import UserError
 from ifmmin.orchestrator.store import Store
-from ifmmin.orchestrator.tracking.faults import describe, hide, hide_in_chain, shown, unreachable, why_not
+from ifmmin.orchestrator.tracking.faults import LOCAL, describe, hide, hide_in_chain, shown, unreachable, why_not
+from ifmmin.orchestrator.tracking.lock import alone_on_this_machine
 from ifmmin.orchestrator.tracking.metrics import Measurement
 from ifmmin.version import package_version
 
@@ -89,7 +90,10 @@ def connection(store: Store | None = None) -> "Iterator[MlflowClient]":
         raise
     except Exception as error:  # MLflow passes on whatever databases, servers and buckets raise
         hide_in_chain(error, tracking_uri())
-        safe = f"; the results are safe in {store.location}, and the same command writes them later" if store else ""
+        if store:
+            safe = f"; the results are safe in {store.location}, and the same command writes them later"
+        else:
+            safe = f"; start it, or set {LOCAL}" if unreachable(error) else ""
         raise TrackingError(f"MLflow at {shown_uri()} {describe(error, tracking_uri())}{safe}.") from error
 
 
@@ -212,7 +216,9 @@ def _connect() -> "MlflowClient":
     from mlflow.tracking import MlflowClient
 
     utils.MAX_RETRY_COUNT = 3  # by default MLflow waits many minutes for a database too
-    return MlflowClient()
+    # Two processes that make the tables of a new database at once break it.
+    with alone_on_this_machine(tracking_uri()):
+        return MlflowClient()
 
 
 def _reach_loopback_directly() -> None:

@@ -82,7 +82,7 @@ def describe(error: BaseException, uri: str) -> str:
         package = _PACKAGES.get(missing, missing)
         return f"needs the Python module {missing}, which is not installed; run pip install '{package}', or set {LOCAL}"
     if "Can't load plugin: sqlalchemy.dialects" in text or "unsupported URI" in text or "Could not parse" in text:
-        return f"is not an address that MLflow understands; set MLFLOW_TRACKING_URI to another, such as {LOCAL}"
+        return "is not an address that MLflow understands; set MLFLOW_TRACKING_URI to one, such as sqlite:///mlflow.db"
     if status := re.search(r"(?:error code|status code:?) (\d{3})", text):
         return _describe_status(int(status[1]), text)
     reason = _reason(error, text)
@@ -122,7 +122,7 @@ def _knows_revision(revision: str) -> bool:
     if revision == "None":
         return True
     try:
-        return ScriptDirectory.from_config(_get_alembic_config("")).get_revision(revision) is not None
+        return ScriptDirectory.from_config(_get_alembic_config("")).get_revision(revision) is not None  # type: ignore[no-untyped-call]
     except CommandError:
         return False
 

@@ -5,7 +5,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,27 @@ def alone(store: Store, what: str) -> Iterator[None]:
     Args:
         what: is locked; others may lock something else of the same store.
     """
-    lock = _open(store, what)
+    in_store = [Path(store.location) / f"{what}.lock"] if store.root.local else []
+    with _hold([*in_store, _on_this_machine(store.location, what)]):
+        yield
+
+
+@contextmanager
+def alone_on_this_machine(uri: str) -> Iterator[None]:
+    """Keep other processes of this machine that use the same address of MLflow out of this context."""
+    with _hold([_on_this_machine(uri, "mlflow")]):
+        yield
+
+
+def _on_this_machine(name: str, what: str) -> Path:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"ifmmin-{os.getuid()}-{digest}-{what}.lock"
+
+
+@contextmanager
+def _hold(candidates: Sequence[Path]) -> Iterator[None]:
+    """Hold the first of these locks that can be opened."""
+    lock = next((lock for path in candidates if (lock := _open(path)) is not None), None)
     if lock is None:
         yield
         return
@@ -38,15 +58,11 @@ def alone(store: Store, what: str) -> Iterator[None]:
         os.close(lock)  # which also unlocks
 
 
-def _open(store: Store, what: str) -> int | None:
-    name = hashlib.sha256(store.location.encode()).hexdigest()[:16]
-    in_store = [Path(store.location) / f"{what}.lock"] if store.root.local else []
-    for path in (*in_store, Path(tempfile.gettempdir()) / f"ifmmin-{os.getuid()}-{name}-{what}.lock"):
-        try:
-            return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            continue
-    return None
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        return None
 
 
 def _take(lock: int) -> bool:

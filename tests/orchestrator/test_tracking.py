@@ -13,8 +13,6 @@ from mlflow.tracking import MlflowClient
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS
-from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
-from ifmmin.orchestrator.analysis.results import load_results
 from ifmmin.orchestrator.execution.events import Finished, Started, Tick
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
@@ -23,8 +21,7 @@ from ifmmin.orchestrator.reporting.report import Report, make_report
 from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.client import PARENT, TrackingError
 from ifmmin.orchestrator.tracking.experiments import Tracker, compared_runs
-from tests.orchestrator.conftest import run_in_this_process
-from tests.small import IF_MMIN
+from tests.orchestrator.conftest import analysis_of, finish, run_in_this_process, tree, with_changes
 
 
 @pytest.fixture(scope="module")
@@ -34,39 +31,8 @@ def tracked(client: MlflowClient, finished_experiment: Experiment, report: Repor
     return tree(client, "demo")
 
 
-def with_changes(experiment: Experiment, **changes: object) -> Experiment:
-    """The same experiment with other keys in its configuration, and the plan that follows."""
-    changes = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", **changes}
-    configuration = load_configuration(IF_MMIN, changes)
-    plan = make_plan(configuration, experiment.corpus)
-    return replace(experiment, configuration=configuration, plan=plan)
-
-
-def analysis_of(experiment: Experiment) -> Analysis:
-    results = load_results(experiment.plan, experiment.store)
-    assert results is not None
-    return analyse(experiment, results)
-
-
-@pytest.fixture(scope="module")
-def report(finished_experiment: Experiment) -> Report:
-    return make_report(analysis_of(finished_experiment))
-
-
-def finish(experiment: Experiment, report: Report) -> None:
-    """What a run does in the end, on a fresh tracker; with the figures of another report, for they take seconds."""
-    Tracker(experiment).finish(replace(report, analysis=analysis_of(experiment)))
-
-
 def finished(experiment: Experiment, key: str) -> Finished:
     return Finished(experiment.plan.stages[key], 1.0)
-
-
-def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowRun]]:
-    """The one parent of an experiment and its children by fold."""
-    experiment_id, (parent,) = compared_runs(experiment)
-    children = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent}'")
-    return client.get_run(parent), sorted(children, key=lambda child: child.data.params["fold"])
 
 
 def scores_of(experiment: Experiment, run: Run) -> dict[str, float]:
