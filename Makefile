@@ -5,7 +5,7 @@ DEMO ?=
 # Many tests wait for processes that start: two at once take little more than half the time, on two cores too.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast check all-tests fast-tests docs clean
+.PHONY: demo test test-fast check all-tests fast-tests docs release-check clean
 
 demo: .venv/installed
 	$(BIN)/ifmmin run demo $(DEMO)
@@ -32,6 +32,10 @@ fast-tests: .venv/installed
 docs: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
+
+# The committed files, built and tried in clean environments; nothing is left behind.
+release-check:
+	PYTHON=$(PYTHON) .ci/release
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifmmin.data.corpus import SETS, Corpus, Sequences
+from ifmmin.data.errors import listed
+from ifmmin.data.splits import group_numbers
 
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
 """Class counts of the four-class protocol with its 5,531 utterances; excited counts as happy."""
@@ -56,6 +58,21 @@ def is_iemocap(names: Iterable[str]) -> bool:
     return all(name.startswith("Ses0") and "_" in name for name in names)
 
 
+def broken_utterances(sequences: Sequences) -> NDArray[np.bool_]:
+    """Whether any feature of an utterance is NaN or infinite, (utterances,)."""
+    return _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
+
+
+def iemocap_count(name: str) -> int | None:
+    """How many utterances of a class the four-class protocol has; None if the name is not one of IEMOCAP.
+
+    >>> [iemocap_count(name) for name in ("angry", "Anger", "ang", "exc+hap", "freude")]
+    [1103, 1103, 1103, 1636, None]
+    """
+    counts = {known[:3]: count for known, count in IEMOCAP_COUNTS.items()} | {"exc": IEMOCAP_COUNTS["happy"]}
+    return counts.get(name.strip().lower()[:3])
+
+
 def _classes(corpus: Corpus) -> list[Finding]:
     findings = []
     counts = np.bincount(corpus.labels, minlength=len(corpus.classes))
@@ -65,11 +82,13 @@ def _classes(corpus: Corpus) -> list[Finding]:
     elif (counts == 0).any():
         findings.append(Finding("warning", "classes", f"a class has no utterances: {shown}"))
     if is_iemocap(corpus.names) and len(corpus.classes) == len(IEMOCAP_COUNTS):
-        known = {name: IEMOCAP_COUNTS.get(name) for name in corpus.classes}
-        if list(known.values()) != counts.tolist():
+        known = [iemocap_count(name) for name in corpus.classes]
+        if known != counts.tolist():
             expected = ", ".join(f"{name} {count:,}" for name, count in IEMOCAP_COUNTS.items())
-            same = sorted(IEMOCAP_COUNTS.values()) == sorted(counts.tolist())
+            same = None not in known and sorted(IEMOCAP_COUNTS.values()) == sorted(counts.tolist())
             advice = "so --classes is in the wrong order" if same else "so this is not the usual selection"
+            if None in known:
+                advice = "so the order of these class names cannot be checked"
             findings.append(
                 Finding("error" if same else "warning", "classes", f"IEMOCAP has {expected}; here {shown}, {advice}")
             )
@@ -87,16 +106,16 @@ def _sequences(corpus: Corpus) -> list[Finding]:
     for modality in corpus.letters:
         sequences = corpus.sequences[modality]
         lengths = sequences.lengths
-        broken = _any_frame(sequences, ~np.isfinite(sequences.values).all(1))
+        broken = broken_utterances(sequences)
         zero = (lengths > 0) & ~_any_frame(sequences, sequences.values.any(1))
         for severity, check, rows, what in (
-            ("error", "not a number", broken, "have NaN or infinite features"),
+            ("error", "not a number", broken, "have NaN or infinite features (--leave-out broken drops them)"),
             ("note", "missing", lengths == 0, "lack it"),
             ("warning", "all zero", zero, "are zero throughout" + (" (no face detected)" if modality == "v" else "")),
         ):
             if rows.any():
-                first = corpus.names[int(rows.argmax())]
-                message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}, {first} first"
+                names = listed([name for name, affected in zip(corpus.names, rows, strict=True) if affected])
+                message = f"{modality}: {rows.sum():,} of {len(corpus):,} utterances {what}: {names}"
                 findings.append(Finding(severity, check, message))  # type: ignore[arg-type]
     return findings
 
@@ -110,17 +129,20 @@ def _any_frame(sequences: Sequences, frames: NDArray[np.bool_] | np.bool_) -> ND
 
 def _overlaps(corpus: Corpus) -> list[Finding]:
     findings = []
-    speakers = None if corpus.speakers is None else np.array(corpus.speakers)
+    speakers = corpus.speakers or [None] * len(corpus)
+    groups = group_numbers(speakers)
     for number, fold in sorted(corpus.folds.items()):
         for one, other in combinations(SETS, 2):
             where = f"of fold {number} are in both {one} and {other}"
             if shared := np.intersect1d(fold[one], fold[other]).size:
                 findings.append(Finding("error", "overlap", f"{shared:,} utterances {where}"))
-            elif speakers is not None and (common := np.intersect1d(speakers[fold[one]], speakers[fold[other]])).size:
-                message = f"{common.size} speakers {where} ({common[0]} first), so results depend on the speaker"
+            elif (common := np.intersect1d(groups[fold[one]], groups[fold[other]])).size:
+                first = speakers[int((groups == common[0]).argmax())]
+                message = f"{common.size} speakers {where} ({first} first), so results depend on the speaker"
                 findings.append(Finding("warning", "speakers", message))
-    if speakers is None:
-        findings.append(Finding("note", "speakers", "unknown, so overlaps between sets cannot be detected"))
+    if unknown := speakers.count(None):
+        some_of = "" if unknown == len(corpus) else f" for {unknown:,} of {len(corpus):,} utterances"
+        findings.append(Finding("note", "speakers", f"unknown{some_of}, so overlaps between sets cannot be detected"))
     return findings
 
 

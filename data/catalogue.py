@@ -27,7 +27,8 @@ def find_corpus(name: str, storage: Location) -> Corpus:
     for parent in (Folder(SHIPPED), Folder(storage, FOLDER)):
         if _is_name(name) and parent.present([f"{name}/{HEADER}"]):
             return open_corpus(parent / name)
-    raise CorpusError(f"There is no corpus '{name}'; {nearest(name, corpus_names(storage))}")
+    hint = f"{nearest(name, corpus_names(storage))} ifmmin data import adds yours."
+    raise CorpusError(f"There is no corpus '{name}'; {hint}")
 
 
 def folder_for(name: str, storage: Location) -> Folder:

@@ -121,7 +121,7 @@ class Corpus:
         utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`.
         sequences: the features of each modality by its letter, in the order of `utterances`; an utterance without
             frames lacks the modality.
-        folds: by number, from 1.
+        folds: by number, from 0 or 1.
         modalities: one to six, in the order in which their features stand side by side everywhere.
         about: source, licence and other remarks for the reader.
         best: the highest accuracy that any classifier can reach in each condition, where known.
@@ -168,8 +168,8 @@ class Corpus:
         return _numbers(self.utterances["label"].combine_chunks()).astype(np.int64)
 
     @property
-    def speakers(self) -> list[str] | None:
-        """The speaker of each utterance; None if speakers are unknown."""
+    def speakers(self) -> list[str | None] | None:
+        """The speaker of each utterance, None where it is unknown; None if all speakers are."""
         return list(self.utterances["speaker"].to_pylist()) if "speaker" in self.utterances.column_names else None
 
     @property

@@ -1,7 +1,7 @@
 """Exceptions with a message for the user; the command line prints it without a traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -21,3 +21,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     similar = difflib.get_close_matches(word, known, 1)
     return (f"did you mean '{similar[0]}'? Known" if similar else "known") + f": {', '.join(known)}."
+
+
+def listed(names: Sequence[str], most: int = 50) -> str:
+    """Names in a sentence, and how many more there are than it can hold.
+
+    >>> listed(["u1", "u2", "u3"]), listed(["u1", "u2", "u3"], most=2)
+    ('u1, u2, u3', 'u1, u2 and 1 more')
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -13,6 +13,7 @@ import pyarrow.fs
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from ifmmin.data.errors import UserError
+from ifmmin.data.paths import expand
 
 _LOCAL = LocalFileSystem()
 _MANY = 20
@@ -30,9 +31,10 @@ class Folder:
     """
 
     def __init__(self, location: "str | Path | Folder", *below: str) -> None:
-        """Refer to a folder, which is created when something is written.
+        """Refer to a folder, which is created when something is written; `~` and `$NAME` are expanded.
 
         Raises:
+            PathError: the location names a variable or user that there is not.
             FolderError: the location is not a valid path or URI, or contains a password.
         """
         if isinstance(location, Folder):
@@ -169,6 +171,7 @@ def reason(error: Exception) -> str:
 
 def _resolve(location: str) -> tuple[FileSystem, str, str]:
     """The file system, the path on it, and the location as messages show it."""
+    location = expand(location)
     if "://" not in location:
         return _LOCAL, str(Path(location).absolute()), location
     parts = urlsplit(location)

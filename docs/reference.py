@@ -5,10 +5,12 @@
 A test holds that the pages are those of the code.
 """
 
+import html
 import importlib
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -33,12 +35,14 @@ SECTIONS = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):$")
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
     """A table in Markdown."""
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    cells = [[cell.replace("\n", " ") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, [":--"] * len(heads), *cells])
 
 
 def code(text: object) -> str:
     """Text as code, or nothing where there is none."""
+    if "|" in str(text):  # it would end the cell of a table
+        return f"<code>{html.escape(str(text)).replace('|', '&#124;')}</code>"
     return f"`{text}`" if str(text) else ""
 
 
@@ -48,7 +52,10 @@ def code(text: object) -> str:
 def commands() -> str:
     """The page of the commands, from the Typer application."""
     root = get_command(app)
-    epilog = "Errors are one sentence and exit status 2; `--debug` after any command shows the traceback."
+    epilog = (
+        "Errors are one sentence and exit status 2; `--debug` after any command shows the traceback. "
+        "`ifmmin --version` prints the version."
+    )
     parts = [page("Commands", f"{root.help} {epilog}")]
     parts += [describe_command(path, command) for path, command in walk(root, "ifmmin")]
     return "\n\n".join(parts)
@@ -172,11 +179,28 @@ def layouts() -> str:
 
 
 def as_literal(text: str) -> str:
-    """A docstring whose aligned columns stay aligned."""
-    return "\n\n".join(
-        f"```text\n{inspect.cleandoc(part)}\n```" if "   " in part else " ".join(part.split())
-        for part in inspect.cleandoc(text).split("\n\n")
-    )
+    """Paragraphs, of which those with columns are tables."""
+    parts = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(in_columns(part) if "   " in part else " ".join(part.split()) for part in parts)
+
+
+def in_columns(text: str) -> str:
+    """A table of names and what they are; lines before it that have no second column are a sentence."""
+    lines = inspect.cleandoc(text).splitlines()
+    starts = Counter(match.end() for line in lines if (match := re.match(r"(?:\S.*?)? {2,}(?=\S)", line)))
+    column = starts.most_common(1)[0][0]
+    intro: list[str] = []
+    rows: list[list[str]] = []
+    for line in lines:
+        name, meaning = line[:column].strip(), html.escape(line[column:], quote=False)
+        if line[column - 1 : column].strip():
+            intro.append(line)
+        elif name:
+            names = re.split(r", (?![^(]*\))", name)  # commas that are not in parentheses
+            rows.append([", ".join(code(part) for part in names), meaning])
+        else:
+            rows[-1][1] += f" {meaning}"
+    return "\n\n".join([*(code(line) for line in intro), table(["file or key", "what it holds"], rows)])
 
 
 # Systems
@@ -256,7 +280,7 @@ def signature(name: str, function: Callable[..., Any]) -> str:
         default = "" if item.default is item.empty else f" = {item.default!r}"
         lines.append(f"{kind}{item.name}: {annotation(item.annotation)}{default}")
     inner = "".join(f"    {line},\n" for line in lines)
-    return f"```text\n{name}(\n{inner}) -> {annotation(described.return_annotation)}\n```"
+    return f"```py\n{name}(\n{inner}) -> {annotation(described.return_annotation)}\n```"
 
 
 def annotation(kind: object) -> str:
@@ -278,11 +302,11 @@ def docstring(text: str) -> str:
             out.append(f"  {line.strip()}" if out[-1].startswith(("- ", "  ")) else line.strip())
         else:
             out.append(line)
-    return re.sub(r"(?m)((?:^    .*\n?)+)", _fenced, "\n".join(out)).rstrip()
+    return re.sub(r"(?m)^    .*\n?(?:^    .*\n?|^\n(?=    ))*", _fenced, "\n".join(out)).rstrip()
 
 
 def _fenced(match: re.Match[str]) -> str:
-    return f"```text\n{inspect.cleandoc(match[1])}\n```\n"
+    return f"```py\n{inspect.cleandoc(match[0])}\n```\n"
 
 
 def page(title: str, intro: str) -> str:

@@ -248,7 +248,7 @@ def import_mmin(root: str | Path, name: str, *, storage: str = STORAGE, **option
     """
     from ifmmin.data.layouts.mmin import import_mmin as read
 
-    return _import(read, Path(root), name, storage, options)
+    return _import(read, root, name, storage, options)
 
 
 def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **options: Any) -> "Corpus":
@@ -268,7 +268,7 @@ def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **option
     """
     from ifmmin.data.layouts.mmsa import import_mmsa as read
 
-    return _import(read, Path(file), name, storage, options)
+    return _import(read, file, name, storage, options)
 
 
 def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **options: Any) -> "Corpus":
@@ -288,17 +288,18 @@ def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **optio
     """
     from ifmmin.data.layouts.table import import_table as read
 
-    return _import(read, Path(root), name, storage, options)
+    return _import(read, root, name, storage, options)
 
 
 def _import(
     read: "Callable[..., tuple[Corpus, list[Finding]]]",
-    source: Path,
+    source: str | Path,
     name: str,
     storage: str,
     options: Mapping[str, Any],
 ) -> "Corpus":
     from ifmmin.data.catalogue import folder_for, keep_corpus
+    from ifmmin.data.paths import expand
 
     folder_for(name, storage)  # a name that cannot be used is refused before the files are read
-    return keep_corpus(*read(source, name, **options), storage)
+    return keep_corpus(*read(Path(expand(str(source))), name, **options), storage)

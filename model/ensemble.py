@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ifmmin.data.batches import Inputs
 from ifmmin.data.conditions import all_conditions
 from ifmmin.data.corpus import Features, Statistics
-from ifmmin.data.errors import UserError
+from ifmmin.data.errors import UserError, listed
 from ifmmin.data.modalities import Modality, letters_of
 from ifmmin.model.definition import Network, Shape, Weights
 from ifmmin.model.evaluation import predict
@@ -76,15 +76,19 @@ def predict_utterances(
 ) -> pd.DataFrame:
     """The mean over runs of one system of their class probabilities for utterances.
 
-    Columns: utterance, condition, prediction (a class), and `p_CLASS` for each class, in float32.
+    Columns: utterance, condition, prediction (a class), and `p_CLASS` for each class, in float32. An utterance that has
+    no modality has no row. A modality of no time steps is missing.
 
     Args:
         every_condition: a row for every condition whose modalities an utterance has, instead of one for the condition
             of all that it has.
 
     Raises:
-        UserError: there is no utterance, one has no modality, or the features do not fit the runs.
+        UserError: there is no utterance, none has a modality, or the features do not fit the runs.
     """
+    if not names:
+        raise UserError("There are no utterances to predict; list them in utterances.csv.")
+    names, features = _with_modalities(names, features)
     sums: NDArray[np.float64] = np.zeros(())
     for count, run in enumerate(runs, 1):
         if count == 1:
@@ -101,17 +105,25 @@ def predict_utterances(
     return pd.DataFrame(rows, columns=["utterance", "condition", "prediction", *(f"p_{name}" for name in run.classes)])
 
 
+def _with_modalities(names: Sequence[str], features: Features) -> tuple[Sequence[str], Features]:
+    """The utterances that have a modality, and their features, without those of no time steps."""
+    present: Features = {
+        m: [None if part is None or part.shape[:1] == (0,) else part for part in parts] for m, parts in features.items()
+    }
+    rows = [row for row in range(len(names)) if any(parts[row] is not None for parts in present.values())]
+    if not rows:
+        raise UserError(f"No utterance has a modality ({listed(names)}); give features of at least one.")
+    return [names[row] for row in rows], {m: [parts[row] for row in rows] for m, parts in present.items()}
+
+
 def _check(run: TrainedRun, names: Sequence[str], features: Features) -> None:
-    if not names:
-        raise UserError("There are no utterances to predict; list them in utterances.csv.")
-    for index, name in enumerate(names):
-        present = [(m, part) for m in run.modalities if (part := features[m.letter][index]) is not None]
-        if not present:
-            raise UserError(f"Utterance {name} has no modality; give its features of at least one, or leave it out.")
-        for modality, part in present:
-            letter = modality.letter
-            expected = run.dimensions[letter]
-            if part.ndim != 2 or not len(part):
+    damaged: dict[str, list[str]] = {}
+    for modality in run.modalities:
+        letter, expected = modality.letter, run.dimensions[modality.letter]
+        for name, part in zip(names, features[letter], strict=True):
+            if part is None:
+                continue
+            if part.ndim != 2:
                 raise UserError(f"Utterance {name}: {letter} must be time steps of {expected} features each.")
             if modality.encoder == "linear" and len(part) > 1:
                 raise UserError(f"Utterance {name}: {letter} has {len(part)} time steps; the trained runs expect one.")
@@ -121,7 +133,7 @@ def _check(run: TrainedRun, names: Sequence[str], features: Features) -> None:
                     f"{expected}."
                 )
             if not np.isfinite(part).all():
-                raise UserError(
-                    f"Utterance {name}: modality {letter} has NaN or infinite features; fix them, or leave the "
-                    "modality out."
-                )
+                damaged.setdefault(name, []).append(letter)
+    if damaged:
+        which = listed([f"{name} in {' and '.join(letters)}" for name, letters in damaged.items()])
+        raise UserError(f"NaN or infinite features: {which}; fix them, or leave out these utterances or modalities.")

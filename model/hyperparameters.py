@@ -3,7 +3,7 @@
 Those of every trained stage are `TrainingHyperparameters`; a system adds others in its module.
 """
 
-import math
+import sys
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_type_hints
 
@@ -69,10 +69,12 @@ class Hyperparameter:
         return value
 
     def _number(self, value: object) -> int | float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise UserError(f"{self.name} is {value}; it must be a finite number.")
         if self.kind == "int" and value != int(value):
             raise UserError(f"{self.name} must be a whole number, not {value}.")
+        if self.kind == "int" and abs(value) >= 2**31:
+            raise UserError(f"{self.name} is {value:.4g}; it must be below 2^31.")
         number = int(value) if self.kind == "int" else float(value)
         if self.minimum is not None and number < self.minimum:
             raise UserError(f"{self.name} is {number}; it must be at least {self.minimum}.")

@@ -61,6 +61,11 @@ class Result:
         return table.reindex(columns=list(columns_in(self.summary)))
 
     @property
+    def headline(self) -> tuple[str, ...]:
+        """Which system is best with one modality, with two, ..., a sentence each, see `analysis.headline`."""
+        return self.analysis.headline.sentences
+
+    @property
     def summary(self) -> pd.DataFrame:
         """Means and deviations over the runs from 0 to 1, see `analysis.scores.summarise`."""
         return self.analysis.summary
@@ -177,7 +182,7 @@ def run(configuration: Configuration, *, track: bool, progress: bool) -> Result:
     with _display(experiment, progress) as displays:
         outcome = workflows.run_stages(experiment, displays, track=track)
     analysis = analyse(experiment, _complete(experiment, outcome))
-    report = workflows.write_report(analysis, track=track)
+    report = workflows.write_report(analysis, track=track).location
     failed = {experiment.plan.describe(key): failure for key, failure in outcome.failed.items()}
     return Result(analysis, failed, report)
 

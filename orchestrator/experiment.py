@@ -1,11 +1,17 @@
 """An experiment: a configuration with its corpus, its plan, and the store that holds its results."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ifmmin.data.catalogue import find_corpus
 from ifmmin.data.corpus import Corpus
+from ifmmin.data.errors import UserError
 from ifmmin.orchestrator.planning.configuration import Configuration
-from ifmmin.orchestrator.planning.plan import Plan, make_plan
+from ifmmin.orchestrator.planning.plan import Plan, join_plans, make_plan
 from ifmmin.orchestrator.store import Store, StoreError
 
 
@@ -31,18 +37,53 @@ class Experiment:
 
     @classmethod
     def recorded(cls, name: str, storage: str) -> "Experiment":
-        """The experiment of that name as it last ran.
+        """The experiment of that name as it last ran, with all other runs that it holds, see `whole`.
 
         Raises:
             UserError: there is none, or its corpus is no longer the same.
         """
         description = Store(storage).read_experiment(name)
-        experiment = cls.of(Configuration.model_validate({**description["configuration"], "storage": storage}))
+        experiment = cls.of(_read(description, storage))
         if experiment.corpus.fingerprint != description["fingerprint"]:
             raise StoreError(
                 f"Corpus '{experiment.corpus.name}' is not the one that experiment '{name}' ran on; run it again."
             )
-        return experiment
+        return experiment.whole()
+
+    @property
+    def identity(self) -> str:
+        """What makes parts one experiment: corpus, hyperparameters and precision; not systems, folds and seeds."""
+        return _identity(self.configuration, self.corpus.fingerprint)
+
+    def whole(self) -> "Experiment":
+        """The experiment with the complete runs that other drivers, or earlier calls, computed for the same one."""
+        joined = self
+        for part in self._parts():
+            complete = self.store.completed(run.evaluation for run in part.plan.runs)
+            joined = joined._with(part.plan, complete)
+        return joined
+
+    def _parts(self) -> "list[Experiment]":
+        parts = []
+        for description in self.store.read_parts(self.configuration.name):
+            with suppress(UserError, KeyError, ValueError):  # of an earlier version, or of systems that are gone
+                part = _read(description, self.configuration.storage)
+                if part != self.configuration and _identity(part, description["fingerprint"]) == self.identity:
+                    parts.append(Experiment(part, self.corpus, make_plan(part, self.corpus), self.store))
+        return parts
+
+    def _with(self, plan: Plan, complete: set[str]) -> "Experiment":
+        """The experiment with those runs of another plan that are complete."""
+        joined = join_plans(self.plan, plan, complete)
+        if joined is self.plan:
+            return self
+        runs, every = joined.runs, self.configuration.folds == "all"
+        changes = {
+            "systems": joined.systems,
+            "folds": "all" if every else tuple(sorted({run.fold for run in runs})),
+            "seeds": tuple(sorted({run.seed for run in runs})),
+        }
+        return replace(self, configuration=self.configuration.model_copy(update=changes), plan=joined)
 
     def record(self) -> None:
         """Record the configuration in the store, so that `report` finds it."""
@@ -53,3 +94,12 @@ class Experiment:
                 "fingerprint": self.corpus.fingerprint,
             },
         )
+
+
+def _read(description: Mapping[str, Any], storage: str) -> Configuration:
+    return Configuration.model_validate({**description["configuration"], "storage": storage})
+
+
+def _identity(configuration: Configuration, fingerprint: str) -> str:
+    content = [fingerprint, dict(configuration.hyperparameters), configuration.compute.precision]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]

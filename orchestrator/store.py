@@ -3,6 +3,7 @@
 It is reached by pyarrow.fs. A stage is complete once its `stage.json` exists; that file is written last and atomically.
 """
 
+import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
-from ifmmin.data.errors import UserError
+from ifmmin.data.errors import UserError, nearest
 from ifmmin.data.folder import Folder, reason
 from ifmmin.model.history import Checkpoint, Epoch
 from ifmmin.orchestrator.planning.stage import Stage, StageResult
@@ -154,10 +155,15 @@ class Store:
     def write_experiment(self, name: str, description: dict[str, Any]) -> None:
         """Record an experiment's configuration, so that its report can be made at any time.
 
+        Earlier ones are kept: drivers that each run a part of an experiment do not overwrite each other's.
+
         Raises:
             StoreError: the store cannot be written.
         """
-        self._write(f"experiments/{name}.json", json.dumps(description, indent=2).encode())
+        content = json.dumps(description, indent=2).encode()
+        part = hashlib.sha256(content).hexdigest()[:16]
+        for path in (f"experiments/{name}/{part}.json", f"experiments/{name}.json"):
+            self._write(path, content)
 
     def read_experiment(self, name: str) -> dict[str, Any]:
         """The configuration with which an experiment last ran.
@@ -169,11 +175,26 @@ class Store:
         try:
             description: dict[str, Any] = json.loads(self.root.read(path))
         except FileNotFoundError:
-            known = ", ".join(self.experiments()) or "none yet"
-            raise StoreError(f"Storage {self.location} holds no experiment '{name}' (it holds: {known}).") from None
+            raise StoreError(f"Storage {self.location} holds no experiment '{name}'; {self._instead(name)}") from None
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.root}/{path} is damaged ({error}); run the experiment again.") from None
         return description
+
+    def _instead(self, name: str) -> str:
+        if name in self.searches():
+            return (
+                f"that is the name of a search: ifmmin ui {name} shows its trials, and --best-of {name} uses its best."
+            )
+        known = self.experiments()
+        return nearest(name, known) if known else "run it first with ifmmin run, or name another store with --storage."
+
+    def read_parts(self, name: str) -> list[dict[str, Any]]:
+        """All configurations with which an experiment of that name ever ran; those that cannot be read are left out."""
+        folder, parts = self.root / "experiments" / name, []
+        for file in folder.names():
+            with suppress(OSError, ValueError):
+                parts.append(json.loads(folder.read(file)))
+        return parts
 
     def write_status(self, name: str, status: dict[str, Any]) -> None:
         """Write the status of an experiment's driver.
@@ -229,6 +250,15 @@ class Store:
         """
         for path, content in {**files, "identity": identity.encode()}.items():
             self._write(f"reports/{name}/{path}", content)
+
+    def write_search_report(self, name: str, files: Mapping[str, bytes]) -> None:
+        """Keep the files of a search's report, by relative path, beside its record.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        for path, content in files.items():
+            self._write(f"searches/{name}/{path}", content)
 
     def report_identity(self, name: str) -> str | None:
         """The identity of an experiment's report in the store."""

@@ -1,14 +1,15 @@
 """The workflows behind the commands and the Python API, as functions that return values and print nothing."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ifmmin.data.corpus import verify_corpus
 from ifmmin.data.errors import UserError, nearest
 from ifmmin.orchestrator.execution.events import Consumer, Event, Outcome
+from ifmmin.orchestrator.execution.job import check_job
 from ifmmin.orchestrator.execution.status import StatusKeeper
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.catalogue import catalogue
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from ifmmin.orchestrator.analysis.experiment import Analysis
     from ifmmin.orchestrator.analysis.results import Results
     from ifmmin.orchestrator.search.driver import TrialChanged
+    from ifmmin.orchestrator.tracking.experiments import Tracker
     from ifmmin.orchestrator.tracking.searches import SearchTracker
+
+
+_REPORTS_AT_MOST = 3
+"""How often a report is written anew because another driver has completed runs meanwhile."""
 
 
 class SearchConsumer(Protocol):
@@ -38,8 +44,10 @@ def open_experiment(configuration: Configuration) -> Experiment:
     """The experiment of a configuration, its corpus read through, recorded in the store under its name.
 
     Raises:
-        UserError: the corpus, a system, a fold or a hyperparameter is unknown or not valid.
+        UserError: the corpus, a system, a fold or a hyperparameter is unknown or not valid, or the results would be
+            deleted.
     """
+    check_job(configuration.storage)
     experiment = Experiment.of(configuration)
     verify_corpus(experiment.corpus)
     experiment.record()
@@ -57,17 +65,35 @@ def run_stages(experiment: Experiment, consumers: Sequence[Consumer] = (), *, tr
     """
     if not pending_stages(experiment):
         return Outcome()
+    if track:
+        check_tracking(experiment.configuration.name)
     from ifmmin.orchestrator.tracking.experiments import Tracker
 
     status, tracker = StatusKeeper(experiment.store, experiment.configuration.name), Tracker(experiment)
     try:
-        return _consume(experiment.plan, experiment, [*consumers, status, *([tracker] if track else [])])
-    except KeyboardInterrupt:
-        with suppress(UserError):
-            tracker.interrupt()
-        raise
+        with _killed_if_interrupted(tracker, track=track):
+            return _consume(experiment.plan, experiment, [*consumers, status, *([tracker] if track else [])])
     finally:
         status.end()
+
+
+def note_interruption(experiment: Experiment) -> None:
+    """Mark what is not finished of an experiment as KILLED in MLflow, if MLflow can be written."""
+    from ifmmin.orchestrator.tracking.experiments import Tracker
+
+    with suppress(UserError):
+        Tracker(experiment).interrupt()
+
+
+def check_tracking(name: str) -> None:
+    """Try whether MLflow can be written, before anything is computed.
+
+    Raises:
+        UserError: it cannot; the message says what to do.
+    """
+    from ifmmin.orchestrator.tracking.client import check
+
+    check(name)
 
 
 def pending_stages(experiment: Experiment) -> int:
@@ -75,26 +101,65 @@ def pending_stages(experiment: Experiment) -> int:
     return len(stages_to_run(experiment.plan, experiment.store.completed(experiment.plan.stages)))
 
 
-def write_report(analysis: "Analysis", *, track: bool = True) -> str:
-    """Write the report to the store and to MLflow where it is missing or outdated; return the location of the page.
+@dataclass(frozen=True)
+class WrittenReport:
+    """Where the page of a report is, and a sentence on what MLflow could not keep; empty if it has everything."""
+
+    location: str
+    lost: str = ""
+
+
+def write_report(analysis: "Analysis", *, track: bool = True) -> WrittenReport:
+    """Write the report to the store and to MLflow where it is missing or outdated.
+
+    It covers all complete runs of the experiment, also those that other drivers computed meanwhile.
 
     Raises:
         UserError: the store or MLflow cannot be written.
     """
+    from ifmmin.orchestrator.tracking.lock import alone
+
+    store = analysis.experiment.store
+    for _ in range(_REPORTS_AT_MOST):
+        with alone(store, "report"):
+            whole = _widen(analysis)
+            written = _write_report(whole, track=track)
+        if _runs_of(_widen(analysis)) == _runs_of(whole):
+            break
+    return written
+
+
+def _write_report(analysis: "Analysis", *, track: bool) -> WrittenReport:
     from ifmmin.orchestrator.tracking.experiments import Tracker
 
-    experiment = analysis.experiment
+    experiment, lost = analysis.experiment, ""
     name, store, tracker = experiment.configuration.name, experiment.store, Tracker(experiment)
     in_store = store.report_identity(name) == analysis.identity
     if not in_store or (track and not tracker.is_current(analysis)):
-        from ifmmin.orchestrator.reporting.report import make_report, report_files
+        with _killed_if_interrupted(tracker, track=track):
+            from ifmmin.orchestrator.reporting.report import make_report, report_files
 
-        report = make_report(analysis)
-        if not in_store:
-            store.write_report(name, report_files(report), analysis.identity)
-        if track:
-            tracker.finish(report)
-    return store.report_location(name)
+            report = make_report(analysis)
+            if not in_store:
+                store.write_report(name, report_files(report), analysis.identity)
+            if track:
+                lost = tracker.finish(report)
+    return WrittenReport(store.report_location(name), lost)
+
+
+def _widen(analysis: "Analysis") -> "Analysis":
+    """The analysis of all complete runs that the experiment holds by now."""
+    from ifmmin.orchestrator.analysis.experiment import analyse
+    from ifmmin.orchestrator.analysis.results import completed_runs
+
+    whole = analysis.experiment.whole()
+    if {run.evaluation for run in completed_runs(whole.plan, whole.store)} == _runs_of(analysis):
+        return analysis
+    return analyse(whole, load_complete(whole), analysis.against)
+
+
+def _runs_of(analysis: "Analysis") -> set[str]:
+    return {run.evaluation for run in analysis.results.runs}
 
 
 def load_complete(experiment: Experiment) -> "Results":
@@ -107,8 +172,19 @@ def load_complete(experiment: Experiment) -> "Results":
 
     results = load_results(experiment.plan, experiment.store, experiment.corpus.letters)
     if results is None:
-        raise StoreError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
+        raise _no_complete_run(experiment)
     return results
+
+
+def _no_complete_run(experiment: Experiment) -> StoreError:
+    """The error for an experiment without a complete run; a report that it has all the same is of earlier results."""
+    name, store = experiment.configuration.name, experiment.store
+    if store.report_identity(name) is None:
+        return StoreError(f"No run of experiment '{name}' is complete yet; run it first.")
+    return StoreError(
+        f"The results of experiment '{name}' come from an earlier version of the code or of its corpus; run it again "
+        f"to renew them, or read the earlier report, {store.report_location(name)}."
+    )
 
 
 def protocols_of(names: Sequence[str]) -> list[str]:
@@ -158,6 +234,7 @@ def begin_search(configuration: Configuration, *, resume: bool) -> tuple[Experim
     """
     from ifmmin.orchestrator.search.space import check_space
 
+    check_job(configuration.storage)
     experiment = Experiment.of(configuration)
     check_space(configuration, experiment.corpus)
     record = _record_to_continue(experiment, resume)
@@ -183,32 +260,32 @@ def run_search(
     outcome = Outcome()
     if not pending_trials(record):
         return record, outcome
+    if track:
+        check_tracking(experiment.configuration.name)
     from ifmmin.orchestrator.search import driver
     from ifmmin.orchestrator.tracking.searches import SearchTracker
 
     name, store = experiment.configuration.name, experiment.store
     tracker = SearchTracker(experiment, record)
     plans = TrialPlans(record.configuration, experiment.corpus)
-    try:
-        with closing(driver.run_search(experiment, record, plans)) as events:
-            for event in events:
-                if isinstance(event, driver.TrialChanged):
-                    record = record.with_trial(event.number, event.trial)
-                    store.write_search(name, record.to_json())
-                    track = track and _record_trial(tracker, event.number, event.trial)
-                else:
-                    outcome.take(event)
-                for consumer in consumers:
-                    consumer.take(event)
-    except KeyboardInterrupt:
-        with suppress(UserError):
-            tracker.interrupt()
-        raise
+    with _killed_if_interrupted(tracker, track=track), closing(driver.run_search(experiment, record, plans)) as events:
+        for event in events:
+            if isinstance(event, driver.TrialChanged):
+                record = record.with_trial(event.number, event.trial)
+                store.write_search(name, record.to_json())
+                track = track and _record_trial(tracker, event.number, event.trial)
+            else:
+                outcome.take(event)
+            for consumer in consumers:
+                consumer.take(event)
     return record, outcome
 
 
-def write_search_report(experiment: Experiment, record: SearchRecord, *, track: bool = True) -> None:
+def write_search_report(experiment: Experiment, record: SearchRecord, *, track: bool = True) -> str:
     """Write the trials, their figures and the best configuration to the store and to MLflow.
+
+    Returns:
+        A sentence on what MLflow could not keep; empty if it has everything.
 
     Raises:
         UserError: the store or MLflow cannot be written.
@@ -216,10 +293,11 @@ def write_search_report(experiment: Experiment, record: SearchRecord, *, track: 
     from ifmmin.orchestrator.search.figures import search_files
     from ifmmin.orchestrator.tracking.searches import SearchTracker
 
-    files = search_files(record)
-    experiment.store.write_report(record.configuration.name, files, identity="search")
-    if track:
-        SearchTracker(experiment, record).finish(record, files)
+    tracker = SearchTracker(experiment, record)
+    with _killed_if_interrupted(tracker, track=track):
+        files = search_files(record)
+        experiment.store.write_search_report(record.configuration.name, files)
+        return tracker.finish(record, files) if track else ""
 
 
 def load_search(name: str, storage: str) -> tuple[Experiment, SearchRecord] | None:
@@ -244,14 +322,15 @@ def choose_runs(experiment: Experiment, system: str | None, fold: int | None, se
     runs = completed_runs(experiment.plan, experiment.store)
     systems = list(dict.fromkeys(run.system for run in runs))
     if not systems:
-        raise UserError(f"No run of experiment '{experiment.configuration.name}' is complete yet; run it first.")
+        raise _no_complete_run(experiment)
     chosen = system or systems[0]
     if chosen not in systems:
         raise UserError(f"--system {chosen}: {nearest(chosen, systems)}")
     matching = [run for run in runs if run.system == chosen and fold in (None, run.fold) and seed in (None, run.seed)]
     if not matching:
         raise UserError(
-            f"No complete run of {chosen} has fold {fold or 'any'} and seed {'any' if seed is None else seed}."
+            f"No complete run of {chosen} has fold {'any' if fold is None else fold} and seed "
+            f"{'any' if seed is None else seed}."
         )
     return matching
 
@@ -265,6 +344,18 @@ def _consume(plan: Plan, experiment: Experiment, consumers: Sequence[Consumer]) 
             for consumer in (outcome, *consumers):
                 consumer.take(event)
     return outcome
+
+
+@contextmanager
+def _killed_if_interrupted(tracker: "Tracker | SearchTracker", *, track: bool) -> Iterator[None]:
+    """What is not finished in MLflow is KILLED there if Ctrl-C or SIGTERM ends the context."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if track:
+            with suppress(UserError):
+                tracker.interrupt()
+        raise
 
 
 def _record_trial(tracker: "SearchTracker", number: int, trial: Trial) -> bool:

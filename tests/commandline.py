@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.gate import PATIENCE_S, Gate, wait_until
 
-RUN = ("run", "demo", "--corpus", "small", "--set", "epochs=2", "--workers", "2")
+RUN = ("run", "demo", "--corpus", "small", "--systems", "if-mmin", "--set", "epochs=2", "--workers", "2")
 
 
 def start(folder: Path, *arguments: str, gate: Gate | None = None) -> "subprocess.Popen[str]":

@@ -11,6 +11,9 @@ from ifmmin.data.conditions import all_conditions
 from ifmmin.data.corpus import Corpus, Fold, Sequences
 from ifmmin.data.modalities import AVT, Modality, letters_of
 
+IF_MMIN = {"name": "demo", "systems": ["if-mmin"]}
+"""A configuration of one system, all folds and one seed."""
+
 LETTERS = letters_of(AVT)
 ALL_CONDITIONS = all_conditions(LETTERS)
 *MISSING, FULL_CONDITION = ALL_CONDITIONS

@@ -29,6 +29,7 @@ finally:
 
 LIGHT = {
     "help": ("--help",),
+    "version": ("--version",),
     "help of run": ("run", "--help"),
     "data list": ("data", "list"),
     "data describe": ("data", "describe", "small"),

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("data", "model", "orchestrator", "tests", "docs")
-FILES = ("ifmmin/__init__.py", "ifmmin/__main__.py", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-WITH_EXAMPLES = ("tests/test_language.py", "tests/docs/test_pages.py")
-"""Files that hold the banned words themselves."""
+FOLDERS = ("data", "model", "orchestrator", "tests", "docs", ".github", ".ci")
+BESIDE_THEM = ("*.cff", "*.md", "*.toml", "*.yaml", "*.yml", "Makefile", "ifmmin/*.py")
+WITH_EXAMPLES = ("tests/test_language.py",)
+"""The file that holds the banned words themselves."""
 
-SUFFIXES = {".py", ".md", ".html", ".yaml", ".yml"}
+SUFFIXES = {"", ".cff", ".html", ".ipynb", ".md", ".py", ".toml", ".yaml", ".yml"}
 
 BANNED = {
     "a translated negative: say 'is not a'": r"\b(?!there\b)\w+[^\w\s]* (?:is|are|was|were) no\b"
     r"(?! (?:longer|more|less|fewer|other)\b)",
-    "comes to": r"\bwhat (?:it|they|this|that|(?:an? |the )?\w+) comes? to\b|\bcomes? to the same\b",
-    "told": r"\b(?:is|are|was|were) told\b|_told_",
+    "comes to": r"\bwhat (?:it|they|this|that|(?:an? |the )?\w+) comes? to\b|\bcomes? to (?:the same|what)\b",
+    "told": r"\btold\b(?! apart\b)|_told_(?!apart)",
     "mend": r"\bmend(?:s|ed|ing)?\b",
     "goes on from": r"\bgo(?:es)? on from there\b",
     "hyper-parameter": r"\bhyper[- ]parameters?\b",
@@ -39,7 +39,9 @@ NOT_OURS = {("tests/conftest.py", "items"), ("tests/orchestrator/test_store.py",
 def texts() -> list[Path]:
     """All files that people write or read."""
     in_folders = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES)
-    return sorted({*in_folders, *(ROOT / name for name in FILES)} - {ROOT / name for name in WITH_EXAMPLES})
+    beside = (path for pattern in BESIDE_THEM for path in ROOT.glob(pattern))
+    written = {path for path in (*in_folders, *beside) if path.is_file() and "__pycache__" not in path.parts}
+    return sorted(written - {ROOT / name for name in WITH_EXAMPLES})
 
 
 def occurrences(pattern: str, text: str) -> Iterator[tuple[int, str]]:
@@ -56,6 +58,20 @@ def names_in(source: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name
             case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 yield node.lineno, name
+
+
+def test_pages_messages_and_templates_are_among_the_texts() -> None:
+    names = {str(path.relative_to(ROOT)) for path in texts()}
+    assert names >= {
+        ".ci/run",
+        ".github/pull_request_template.md",
+        "CITATION.cff",
+        "README.md",
+        "docs/index.md",
+        "ifmmin/version.py",
+        "orchestrator/reporting/templates/report.html",
+        "tests/notebooks/api.ipynb",
+    }
 
 
 @pytest.mark.parametrize("pattern", BANNED.values(), ids=BANNED.keys())
@@ -88,6 +104,7 @@ def test_nothing_is_called_by_a_word_that_says_nothing() -> None:
         "torch.cuda.is_initialized()",
         "Search the hyperparameters",
         "it comes to mind",
+        "two names that cannot be told apart",
     ],
 )
 def test_good_english_is_left_alone(sentence: str) -> None:
@@ -99,6 +116,7 @@ def test_good_english_is_left_alone(sentence: str) -> None:
     [
         "'x' is no list of numbers",
         "What a stage comes to",
+        "This comes to what the paper says",
         "mend the file",
         "the hyper-parameters",
         "it is told at once",

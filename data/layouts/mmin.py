@@ -4,12 +4,12 @@
     ROOT/A/comparE_mean_std.h5                                                          fold -> mean, std (optional)
     ROOT/target/FOLD/{trn,val,tst}_{label,int2name}.npy
 
-Labels are one-hot rows or integers, names are byte strings.
+Labels are one-hot rows or integers, names are strings of bytes or text; a name with "/" is a path into groups.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
-from ifmmin.data.errors import CorpusError
-from ifmmin.data.layouts.arrays import read_array
+from ifmmin.data.errors import CorpusError, listed
+from ifmmin.data.layouts import leave_out as leaving
+from ifmmin.data.layouts.arrays import check_widths, concatenate, read_array
+from ifmmin.data.layouts.hdf5 import Entry, contents, open_hdf5, read
+from ifmmin.data.layouts.naming import check_names, encode_labels, match_names
 from ifmmin.data.modalities import AVT, letters_of
 
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -49,6 +52,7 @@ def import_mmin(
     classes: Sequence[str] | None = None,
     speaker_pattern: str | None = None,
     fix_folds: bool = False,
+    leave_out: Iterable[str] = (),
 ) -> tuple[Corpus, list[Finding]]:
     """Read a corpus from the layout, and audit it. Nothing is written.
 
@@ -56,14 +60,17 @@ def import_mmin(
         classes: names in label order; by default those of IEMOCAP, or numbers.
         speaker_pattern: regular expression whose groups, joined, are an utterance's speaker.
         fix_folds: swap the validation and test sets of a fold that repeats another.
+        leave_out: "broken" leaves out utterances whose features are not finite numbers.
 
     Raises:
         CorpusError: a file is missing or does not follow the layout.
     """
-    labels, folds_by_name, width = _read_targets(root)
-    names = sorted(labels)
+    words = leaving.check_leave_out(leave_out)
+    targets = _read_targets(root)
+    names = sorted(targets.labels)
+    check_names(names, str(root / "target"))
     position = {utterance: index for index, utterance in enumerate(names)}
-    findings: list[Finding] = []
+    class_names, labels, findings = _encode(root, targets, names, classes)
     sequences: dict[str, Sequences] = {}
     for modality in letters_of(AVT):
         sequences[modality], extra, file = _read_features(root, modality, names)
@@ -72,46 +79,55 @@ def import_mmin(
                 Finding("warning", "extra features", f"{file}: {extra:,} utterances are in no fold; left out")
             )
 
-    columns: dict[str, object] = {"utterance": names, "label": np.array([labels[n] for n in names], dtype=np.int64)}
+    columns: dict[str, object] = {"utterance": names, "label": labels}
     speakers = _speakers(names, speaker_pattern)
     if speakers:
         columns["speaker"] = speakers
     columns |= _iemocap_columns(names)
     corpus = Corpus(
         name=name,
-        classes=_class_names(classes, width, names, findings),
+        classes=class_names,
         utterances=pa.table(columns),
         sequences=sequences,
         folds={
             number: Fold(*(np.sort([position[n] for n in sets[s]]).astype(np.int64) for s in SETS))
-            for number, sets in folds_by_name.items()
+            for number, sets in targets.folds.items()
         },
         modalities=AVT,
         about=f"imported from the MMIN layout in {root.resolve().name}",
     )
     if fix_folds:
         corpus = _swap_repeated(corpus, findings)
-    return corpus, by_severity([*audit(corpus), *findings, *_compare_statistics(root, corpus)])
+    corpus, dropped = leaving.leave_out(corpus, words)
+    return corpus, by_severity([*audit(corpus), *findings, *dropped, *_compare_statistics(root, corpus)])
 
 
-def _read_targets(root: Path) -> tuple[dict[str, int], dict[int, dict[str, list[str]]], int]:
-    """Labels by utterance, utterances by fold and set, and the number of classes."""
-    folder = root / "target"
-    if not folder.is_dir():
-        raise CorpusError(f"{folder} is missing; ROOT must be the folder that contains A, V, L and target.")
-    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
-    if numbers != list(range(1, len(numbers) + 1)) or not numbers:
-        missing = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
-        raise CorpusError(f"{folder / str(missing)} is missing; folds must be numbered from 1 without gaps.")
+@dataclass(frozen=True)
+class _Targets:
+    """What the folder `target` holds.
+
+    Attributes:
+        labels: by utterance.
+        folds: utterances by fold and set.
+        width: number of classes of one-hot labels; 0 where the labels are integers.
+    """
+
+    labels: dict[str, int]
+    folds: dict[int, dict[str, list[str]]]
+    width: int
+
+
+def _read_targets(root: Path) -> _Targets:
     labels: dict[str, int] = {}
     folds: dict[int, dict[str, list[str]]] = {}
-    widths: dict[Path, int] = {}
-    for number in numbers:
+    width = 0
+    for number in _fold_numbers(root / "target"):
         folds[number] = {}
         for set_name, prefix in FILES.items():
-            names = _read_names(folder / str(number) / f"{prefix}_int2name.npy")
-            file = folder / str(number) / f"{prefix}_label.npy"
-            values, widths[file] = _read_labels(file)
+            names = _read_names(root / "target" / str(number) / f"{prefix}_int2name.npy")
+            file = root / "target" / str(number) / f"{prefix}_label.npy"
+            values, columns = _read_labels(file)
+            width = max(width, columns)
             if len(values) != len(names):
                 raise CorpusError(f"{file} has {len(values)} labels for {len(names)} utterances; export both again.")
             for utterance, label in zip(names, values.tolist(), strict=True):
@@ -120,8 +136,18 @@ def _read_targets(root: Path) -> tuple[dict[str, int], dict[int, dict[str, list[
                         f"{file}: utterance {utterance} had another label in an earlier file; export both again."
                     )
             folds[number][set_name] = names
-    width = max(widths.values())
-    return labels, folds, width
+    return _Targets(labels, folds, width)
+
+
+def _fold_numbers(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is missing; ROOT must be the folder that contains A, V, L and target.")
+    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdecimal())
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        missing = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
+        found = f", and there are {', '.join(map(str, numbers))}" if numbers else ""
+        raise CorpusError(f"{folder / str(missing)} is missing; folds must be numbered from 1 without gaps{found}.")
+    return numbers
 
 
 def _load(file: Path) -> NDArray[np.generic]:
@@ -133,22 +159,23 @@ def _load(file: Path) -> NDArray[np.generic]:
 
 def _read_names(file: Path) -> list[str]:
     array = _load(file)
-    if array.dtype.kind not in "SU" or array.size != len(array) or array.size == 0:
+    if array.dtype.kind not in "SU" or array.ndim not in (1, 2) or array.size != len(array) or array.size == 0:
         raise CorpusError(
             f"{file} must hold utterance names, (N, 1) strings with N > 0, not {array.shape} {array.dtype}."
         )
     try:
         names = [name.decode() if isinstance(name, bytes) else str(name) for name in array.reshape(-1).tolist()]
     except UnicodeDecodeError:
-        raise CorpusError(f"{file} has an utterance name that is not UTF-8 text; export it again.") from None
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise CorpusError(f"{file} names utterance {twice} twice; every name must be unique.")
+        raise CorpusError(
+            f"{file} has an utterance name that is not UTF-8 text; save the names as text, as in "
+            'np.save(file, np.char.decode(names, "latin1")).'
+        ) from None
+    check_names(names, str(file))
     return names
 
 
 def _read_labels(file: Path) -> tuple[NDArray[np.int64], int]:
-    """Labels (N,) and the number of classes in the file."""
+    """Labels (N,), and the number of classes if they are one-hot, otherwise 0."""
     array = _load(file)
     if array.dtype.kind not in "iufb" or array.ndim not in (1, 2) or array.size == 0:
         raise CorpusError(
@@ -160,65 +187,66 @@ def _read_labels(file: Path) -> tuple[NDArray[np.int64], int]:
             raise CorpusError(f"{file} is not one-hot: every row must have a single 1, and zeros elsewhere.")
         return numbers.argmax(1).astype(np.int64), array.shape[1]
     flat = numbers.reshape(-1)
-    if not ((flat >= 0) & (flat == np.round(flat)) & (flat < 1000)).all():
-        bad = flat[~((flat >= 0) & (flat == np.round(flat)) & (flat < 1000))][0]
-        raise CorpusError(f"{file} has the label {bad:g}; labels must be whole numbers from 0 to 999.")
-    return flat.astype(np.int64), int(flat.max()) + 1
+    usable = (flat >= 0) & (flat == np.round(flat)) & (flat < 1000)
+    if not usable.all():
+        raise CorpusError(f"{file} has the label {flat[~usable][0]:g}; labels must be whole numbers from 0 to 999.")
+    return flat.astype(np.int64), 0
+
+
+def _encode(
+    root: Path, targets: _Targets, names: list[str], classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], NDArray[np.int64], list[Finding]]:
+    """Names of the classes, labels that are positions among them, and what should be known about them."""
+    values = [targets.labels[name] for name in names]
+    width = targets.width or len(set(values))
+    if classes and len(classes) < width:
+        raise CorpusError(f"--classes has {len(classes)} names, but the labels have {width} classes; name them all.")
+    columns = (classes or [str(number) for number in range(width)]) if targets.width else None
+    texts: Sequence[object] = values if columns is None else [columns[value] for value in values]
+    encoded, labels, findings = encode_labels(texts, classes or columns, str(root / "target"), names)
+    if classes:
+        return encoded, labels, findings
+    if is_iemocap(names) and width == len(IEMOCAP_COUNTS):
+        return tuple(IEMOCAP_COUNTS), labels, findings
+    named = f"are named {listed(encoded)}; --classes names them, in label order"
+    return encoded, labels, [*findings, Finding("note", "classes", named)]
 
 
 def _read_features(root: Path, modality: str, names: list[str]) -> tuple[Sequences, int, Path]:
     """The features of these utterances, the number of others in the file, and the file."""
     candidates = [root / path for path in FEATURES[modality]]
-    file = next((path for path in candidates if path.is_file()), candidates[0])
-    if not file.is_file():
-        raise CorpusError(f"{file} is missing; it holds the features of modality {modality}.")
+    file = next((path for path in candidates if path.exists()), candidates[0])
     try:
-        with h5py.File(file) as features:
-            missing = [name for name in names if name not in features]
-            if missing:
-                what = f"{len(missing):,} of {len(names):,} utterances, {missing[0]} first"
-                raise CorpusError(f"{file} lacks {what}; export them too.")
-            parts = [_sequence(file, name, features[name]) for name in names]
-            extra = len(features) - len(names)
-    except (OSError, RuntimeError) as error:
+        with open_hdf5(file) as features:
+            available = contents(features)
+            _refuse_grouped(file, names, available)
+            paths = match_names(names, available, str(file))
+            shapes = [_shape(file, name, available[paths[name]]) for name in names]
+            check_widths(str(file), names, [width for _, width in shapes])
+            others = available.keys() - set(paths.values())
+            extra = sum(available[path].dtype is not None for path in others)
+            parts = (read(features, paths[name]) for name in names)
+            return concatenate(parts, [length for length, _ in shapes], shapes[0][1]), extra, file
+    except FileNotFoundError:
+        raise CorpusError(f"{file} is missing; it holds the features of modality {modality}.") from None
+
+
+def _refuse_grouped(file: Path, names: list[str], available: Mapping[str, object]) -> None:
+    """Say so if the utterances lie in groups of which their names know nothing."""
+    lower = {path.rpartition("/")[2]: path for path in available if "/" in path}
+    if all(name in lower and name not in available for name in names):
         raise CorpusError(
-            f"{file} is not a readable HDF5 file ({str(error).splitlines()[0]}); export it again."
-        ) from None
-    widths = [part.shape[1] for part in parts]
-    if len(set(widths)) > 1:
-        odd = next(i for i, width in enumerate(widths) if width != widths[0])
-        raise CorpusError(
-            f"{file}: utterance {names[odd]} has {widths[odd]} features and {names[0]} {widths[0]}; they must agree."
+            f"{file} has utterance {names[0]} as {lower[names[0]]}, in a group; move the utterances out of their "
+            "groups, or name them in target as they are named here."
         )
-    if widths[0] == 0:
-        raise CorpusError(f"{file}: the sequences have no features; export modality {modality} again.")
-    return Sequences.of(parts), extra, file
 
 
-def _sequence(file: Path, name: str, entry: h5py.Dataset | h5py.Group) -> NDArray[np.float32]:
-    if not isinstance(entry, h5py.Dataset) or entry.ndim != 2 or entry.dtype.kind not in "iuf":
-        what = f"{entry.shape} {entry.dtype}" if isinstance(entry, h5py.Dataset) else "a group"
+def _shape(file: Path, name: str, entry: Entry) -> tuple[int, int]:
+    if entry.dtype is None or len(entry.shape or ()) != 2 or entry.dtype.kind not in "iuf":
+        what = "a group" if entry.dtype is None else f"{entry.shape} {entry.dtype}"
         raise CorpusError(f"{file}: utterance {name} must hold numbers (time, features), not {what}.")
-    with np.errstate(over="ignore"):
-        sequence: NDArray[np.float32] = entry[()].astype(np.float32)
-    return sequence
-
-
-def _class_names(
-    classes: Sequence[str] | None, width: int, names: list[str], findings: list[Finding]
-) -> tuple[str, ...]:
-    if classes:
-        if len(set(classes)) < len(classes):
-            raise CorpusError(f"--classes {','.join(classes)} names a class twice; every name must be unique.")
-        if len(classes) < width:
-            raise CorpusError(
-                f"--classes has {len(classes)} names, but the labels have {width} classes; name them all."
-            )
-        return tuple(classes)
-    if is_iemocap(names) and width == len(IEMOCAP_COUNTS):
-        return tuple(IEMOCAP_COUNTS)
-    findings.append(Finding("note", "classes", f"are named 0 to {width - 1}; --classes names them, in label order"))
-    return tuple(str(number) for number in range(width))
+    length, width = entry.shape or (0, 0)
+    return length, width
 
 
 def _speakers(names: list[str], pattern: str | None) -> list[str] | None:
@@ -276,21 +304,15 @@ def _compare_statistics(root: Path, corpus: Corpus) -> list[Finding]:
     if not file.is_file():
         return [Finding("note", "statistics", f"{STATISTICS} is missing, so statistics were not compared")]
     differing = []
-    try:
-        with h5py.File(file) as statistics:
-            for number in sorted(corpus.folds):
-                ours = training_statistics(corpus, number, "a")
-                theirs = [np.asarray(statistics[f"{number}/{part}"][()], dtype=np.float64) for part in ("mean", "std")]
-                scale = np.maximum(theirs[1], 1e-6)
-                if any(
-                    o.shape != t.shape or (np.abs(o - t) > 1e-3 * scale).any()
-                    for o, t in zip(ours, theirs, strict=True)
-                ):
-                    differing.append(number)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise CorpusError(
-            f"{file} is damaged or lacks a fold ({str(error).splitlines()[0]}); export it again or delete it."
-        ) from None
+    with open_hdf5(file) as statistics:
+        for number in sorted(corpus.folds):
+            ours = training_statistics(corpus, number, "a")
+            theirs = [_read_statistic(file, statistics, f"{number}/{part}") for part in ("mean", "std")]
+            scale = np.maximum(theirs[1], 1e-6)
+            if any(
+                o.shape != t.shape or (np.abs(o - t) > 1e-3 * scale).any() for o, t in zip(ours, theirs, strict=True)
+            ):
+                differing.append(number)
     if not differing:
         return []
     numbers = ", ".join(map(str, differing))
@@ -299,3 +321,11 @@ def _compare_statistics(root: Path, corpus: Corpus) -> list[Finding]:
             "warning", "statistics", f"{STATISTICS} differs from the training sets of fold {numbers}; it is not used"
         )
     ]
+
+
+def _read_statistic(file: Path, statistics: h5py.File, path: str) -> NDArray[np.float64]:
+    entry = statistics.get(path)
+    if not isinstance(entry, h5py.Dataset) or entry.shape is None or entry.dtype.kind not in "iuf":
+        raise CorpusError(f"{file} lacks the numbers {path}; export it again or delete it.")
+    values: NDArray[np.float64] = entry[()].astype(np.float64)
+    return values

@@ -1,49 +1,49 @@
 """The pickle layout of the MMSA toolkit, in which MOSI, MOSEI and CH-SIMS are shared.
 
     {"train": SET, "valid": SET, "test": SET}, and in each SET, of N utterances
-    audio, vision, text                 (N, time, features), zero-padded
+    audio, vision, text                 (N, time, features), zero-padded; or N arrays (time, features)
     audio_lengths, vision_lengths       time steps of each (optional)
     text_bert                           (N, 3, time), whose row 1 is 1 where the text has a word (optional)
-    id                                  N names such as "video$_$clip"
+    id                                  N names such as "video$_$clip", which do not repeat
     regression_labels                   (N,), sentiment: negative below zero, positive above
+
+As in the toolkit, -inf in audio becomes 0. The pickles of MulT are read too; there, labels (N, 1, 1) are the sentiment.
+The file may be compressed by gzip.
 
 Reading a pickle can execute arbitrary code. This reader accepts only the
 parts of NumPy arrays and containers, and refuses everything else before it is executed.
 """
 
-import pickle
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from ifmmin.data.audit import Finding, audit
-from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences
-from ifmmin.data.errors import CorpusError
+from ifmmin.data.audit import Finding, audit, by_severity
+from ifmmin.data.corpus import Corpus, Fold, Sequences
+from ifmmin.data.errors import CorpusError, listed
+from ifmmin.data.layouts import leave_out as leaving
+from ifmmin.data.layouts.arrays import check_widths, concatenate
+from ifmmin.data.layouts.mmsa_set import FEATURES, FeatureSet
+from ifmmin.data.layouts.naming import check_names
+from ifmmin.data.layouts.pickles import read_pickle
 from ifmmin.data.modalities import AVT
 
-FEATURES: dict[str, str] = {"a": "audio", "v": "vision", "t": "text"}
-SPLITS = dict(zip(SETS, ("train", "valid", "test"), strict=True))
+SPLITS = {"train": ("train",), "validation": ("valid", "dev", "val", "validation"), "test": ("test",)}
+"""The sets, and their names in this layout and in those of other toolkits."""
 SIGNS = ("negative", "neutral", "positive")
-
-ADMITTED = frozenset(
-    [
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-        ("_codecs", "encode"),  # how Python 3 writes bytes for Python 2
-        *(("builtins", name) for name in ("bytearray", "frozenset", "set")),
-    ]
-)
-"""What a pickle may contain, by module and name."""
+VIDEO = re.compile(r"^(.+?)(?:\$_\$.*|\[\d+\])$", re.DOTALL)
+"""Utterances that name their video: video$_$clip, or video[clip] as in the pickles of MulT."""
 
 
-def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = ()) -> tuple[Corpus, list[Finding]]:
+def import_mmsa(
+    file: Path, name: str, *, edges: Sequence[float] = (), leave_out: Iterable[str] = ()
+) -> tuple[Corpus, list[Finding]]:
     """Read a corpus from the layout, and audit it. Nothing is written.
 
     The sets of the layout are fold 1, and a video counts as a speaker.
@@ -51,118 +51,135 @@ def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = ()) -> tuple[
     Args:
         edges: between classes of sentiment, in ascending order; an edge belongs to the class above it. Without edges
             the classes are the signs.
+        leave_out: "broken" leaves out utterances whose features, label or lengths are not finite numbers.
 
     Raises:
         CorpusError: the file is damaged, does not follow the layout, or contains more than data.
     """
-    if list(edges) != sorted(set(edges)):
+    if list(edges) != sorted(set(edges)) or not np.isfinite(edges).all():
         raise CorpusError(f"--edges {','.join(map(str, edges))} must be in ascending order, as in -0.1,0.1.")
-    content = _read(file)
-    sets = [_Set(file, split, _entry(file, content, split)) for split in SPLITS.values()]
+    words = leaving.check_leave_out(leave_out)
+    findings: list[Finding] = []
+    sets = _read_sets(file, findings)
+    _refuse_repeated(file, sets)
+    _check_numbers(file, sets, words, findings)
     names = [utterance for part in sets for utterance in part.names]
+    check_names(names, str(file))
     values = np.concatenate([part.labels for part in sets])
     labels = np.searchsorted(edges, values, side="right") if len(edges) else np.sign(values).astype(np.int64) + 1
-    videos = [utterance.split("$_$")[0] for utterance in names]
-    ends = np.cumsum([0, *(len(part.names) for part in sets)])
+    columns = {"utterance": names, "label": labels.astype(np.int64), "sentiment": values}
     corpus = Corpus(
         name=name,
         classes=_class_names(edges),
-        utterances=pa.table(
-            {"utterance": names, "label": labels.astype(np.int64), "sentiment": values, "speaker": videos}
-        ),
-        sequences={m: Sequences.of([sequence for part in sets for sequence in part.sequences(m)]) for m in FEATURES},
-        folds={1: Fold(*(np.arange(*pair, dtype=np.int64) for pair in pairwise(ends)))},
+        utterances=pa.table(columns | _speakers(names, findings)),
+        sequences={modality: _read_sequences(file, sets, modality, findings) for modality in FEATURES},
+        folds={1: _fold(sets)},
         modalities=AVT,
         about=f"imported from the MMSA layout in {file.name}; classes are {_rule(edges)}",
     )
-    return corpus, audit(corpus)
+    corpus, dropped = leaving.leave_out(corpus, words)
+    return corpus, by_severity([*audit(corpus), *findings, *dropped])
 
 
-class _DataOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        module = "builtins" if module == "__builtin__" else module  # its name in Python 2
-        if (module, name) not in ADMITTED:
-            raise _RefusedError(f"{module}.{name}")
-        return super().find_class(module, name)
+def _read_sets(file: Path, findings: list[Finding]) -> list[FeatureSet]:
+    content = _texts(read_pickle(file))
+    if content is None:
+        raise CorpusError(f"{file} must contain a dictionary with train, valid and test, as in the MMSA layout.")
+    sets = []
+    for keys in SPLITS.values():
+        key = next((key for key in keys if key in content), keys[0])
+        entry = _texts(content.get(key))
+        if entry is None:
+            raise CorpusError(f"{file} {_why_not(content, key)}.")
+        content[key] = None  # its features are freed as they are read
+        sets.append(FeatureSet(file, key, entry, findings))
+    if any(part.sentiment_key == "labels" for part in sets):
+        findings.append(Finding("note", "layout", f"{file.name}: labels are read as sentiment, as in pickles of MulT"))
+    return sets
 
 
-class _RefusedError(Exception):
-    pass
+def _texts(content: object) -> dict[str, Any] | None:
+    """A dictionary whose keys are text; None if it is anything else."""
+    if not isinstance(content, dict):
+        return None
+    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
 
 
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        with file.open("rb") as stream:
-            content = _DataOnly(stream, encoding="latin1").load()
-    except _RefusedError as error:
+def _why_not(content: Mapping[str, Any], key: str) -> str:
+    """What is wrong with a pickle whose entry for a set is not a dictionary."""
+    entry = content.get(key)
+    if isinstance(entry, (list, tuple)):
+        return (
+            f"has a list for '{key}', as the pickles of MISA and MAG-BERT: ((words, visual, acoustic), label, segment) "
+            "for each utterance, in which the text is words and not features; use a pickle of the MMSA layout instead"
+        )
+    if entry is None and set(FEATURES.values()) <= set(content):
+        return (
+            "has the features of a single set, or each modality apart; the MMSA layout is a dictionary with train, "
+            "valid and test, each of which holds audio, vision and text"
+        )
+    return (
+        f"lacks the dictionary '{key}' of the MMSA layout, and has {listed(list(content)) or 'nothing'}; export it "
+        "again"
+    )
+
+
+def _refuse_repeated(file: Path, sets: Sequence[FeatureSet]) -> None:
+    counts = Counter(name for part in sets for name in part.names)
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        within = any(len(set(part.names)) < len(part.names) for part in sets)
+        where = "within a set" if within else "in several sets"
         raise CorpusError(
-            f"{file} contains {error}, which is not data and may be malicious; download the file from its source."
-        ) from None
-    except FileNotFoundError:
-        raise CorpusError(f"{file} is missing; check the path.") from None
-    except Exception as error:
-        what = (str(error) or type(error).__name__).splitlines()[0]
-        raise CorpusError(f"{file} is not a readable pickle ({what}); download it again.") from None
-    if not isinstance(content, Mapping):
-        raise CorpusError(f"{file} must contain a dictionary with train, valid and test.")
-    return content
+            f"{file}: {len(repeated):,} ids appear more than once, {where}: {listed(repeated)}; every utterance must "
+            "have an id of its own and be in one set."
+        )
 
 
-def _entry(file: Path, content: Mapping[str, Any], split: str) -> Mapping[str, Any]:
-    entry = content.get(split)
-    if not isinstance(entry, Mapping):
-        raise CorpusError(f"{file} lacks the dictionary '{split}' of the MMSA layout; export it again.")
-    return entry
+def _check_numbers(file: Path, sets: Sequence[FeatureSet], words: frozenset[str], findings: list[Finding]) -> None:
+    """Refuse or leave out utterances whose sentiment or lengths are not finite numbers."""
+    rows = np.concatenate([part.unusable for part in sets])
+    if not rows.any():
+        return
+    names = [name for part in sets for name in part.names]
+    if "broken" not in words:
+        problem = next(part.problem for part in sets if part.problem)
+        wrong = listed([name for name, unusable in zip(names, rows, strict=True) if unusable])
+        raise CorpusError(
+            f"{file}: {rows.sum():,} of {len(names):,} utterances have a sentiment or a length that is not a finite "
+            f"number ({wrong}); correct {problem}, or use --leave-out broken."
+        )
+    why = "have a sentiment or a length that is not a finite number"
+    findings.append(leaving.left_out(names, [_fold(sets)], rows, why))
+    for part in sets:
+        part.keep(~part.unusable)
 
 
-class _Set:
-    """One of the sets of the layout, checked."""
+def _fold(sets: Sequence[FeatureSet]) -> Fold:
+    ends = np.cumsum([0, *(len(part.names) for part in sets)])
+    return Fold(*(np.arange(*pair, dtype=np.int64) for pair in pairwise(ends)))
 
-    def __init__(self, file: Path, split: str, content: Mapping[str, Any]) -> None:
-        self._where, self._content = f"{file}, {split}", content
-        self.names = [str(name) for name in np.asarray(self._get("id"), dtype=object).reshape(-1)]
-        labels = np.asarray(self._get("regression_labels")).reshape(-1)
-        if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
-            raise CorpusError(f"{self._where}: regression_labels must be finite numbers.")
-        self.labels = labels.astype(np.float64)
-        self._check_count("regression_labels", len(labels))
 
-    def sequences(self, modality: str) -> list[NDArray[np.float32]]:
-        """The features of each utterance without padding, at least one time step."""
-        key = FEATURES[modality]
-        values = np.asarray(self._get(key))
-        if values.ndim != 3 or values.dtype.kind not in "iuf" or 0 in values.shape[1:]:
-            raise CorpusError(f"{self._where}: {key} must be (utterances, time, features), not {values.shape}.")
-        self._check_count(key, len(values))
-        lengths = self._lengths(modality, values)
-        return [padded[:length].astype(np.float32) for padded, length in zip(values, lengths, strict=True)]
+def _speakers(names: Sequence[str], findings: list[Finding]) -> dict[str, list[str]]:
+    """The column speaker, unless an id does not name its video."""
+    matches = [VIDEO.match(name) for name in names]
+    if all(matches):
+        return {"speaker": [match[1] for match in matches if match]}
+    other = names[matches.index(None)]
+    message = f"ids such as '{other}' do not name their video as in 'video$_$clip', so speakers are unknown"
+    findings.append(Finding("note", "ids", message))
+    return {}
 
-    def _lengths(self, modality: str, values: NDArray[Any]) -> NDArray[np.int64]:
-        longest, key = values.shape[1], f"{FEATURES[modality]}_lengths"
-        if modality == "t" and "text_bert" in self._content:
-            masks = np.asarray(self._content["text_bert"])
-            if masks.ndim != 3 or masks.shape[1] != 3:
-                raise CorpusError(f"{self._where}: text_bert must be (utterances, 3, time), not {masks.shape}.")
-            key, lengths = "text_bert", masks[:, 1].sum(1)
-        elif key in self._content:
-            lengths = np.asarray(self._content[key]).reshape(-1)
-        else:  # aligned: zeros at the end are padding
-            filled = (values != 0).any(2)
-            lengths = np.where(filled.any(1), longest - filled[:, ::-1].argmax(1), 1)
-        self._check_count(key, len(lengths))
-        kept: NDArray[np.int64] = np.clip(lengths.astype(np.int64), 1, longest)
-        return kept
 
-    def _get(self, key: str) -> Any:
-        if key not in self._content:
-            raise CorpusError(f"{self._where} lacks '{key}'; the MMSA layout needs it.")
-        return self._content[key]
-
-    def _check_count(self, key: str, count: int) -> None:
-        if count != len(self.names):
-            raise CorpusError(
-                f"{self._where}: {key} has {count} utterances, but id has {len(self.names)}; export them again."
-            )
+def _read_sequences(file: Path, sets: Sequence[FeatureSet], modality: str, findings: list[Finding]) -> Sequences:
+    parts = [features for part in sets for features in part.take(modality)]
+    names = [name for part in sets for name in part.names]
+    check_widths(f"{file}: {FEATURES[modality]}", names, [part.shape[1] for part in parts])
+    if modality == "a" and (count := sum(int(np.isneginf(part).sum()) for part in parts)):
+        message = f"{count:,} values of audio were -inf and are 0 now, as in the MMSA toolkit"
+        findings.append(Finding("note", "-inf", message))
+        finite = (np.where(np.isneginf(part), 0, part) for part in parts)
+        return concatenate(finite, list(map(len, parts)), parts[0].shape[1])
+    return concatenate(parts, list(map(len, parts)), parts[0].shape[1])
 
 
 def _class_names(edges: Sequence[float]) -> tuple[str, ...]:

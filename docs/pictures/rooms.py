@@ -4,6 +4,7 @@ python docs/pictures/rooms.py
 """
 
 import ast
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -43,39 +44,31 @@ def summary(module: str) -> str:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     text = ast.get_docstring(ast.parse(file.read_text())) or ""
     sentence = " ".join(text.split("\n\n")[0].split())
-    return sentence.split(". ")[0].rstrip(".")
-
-
-def shortened(text: str, width: int) -> str:
-    """The text in one line, cut at a word where it does not fit."""
-    line = ""
-    for word in text.split():
-        if len(f"{line} {word}") > width:
-            return f"{line} …"
-        line = f"{line} {word}".strip()
-    return line
+    return sentence.split(". ")[0].rstrip(".").replace("`", "")
 
 
 def draw(file: Path) -> None:
     """Draw the picture and write it."""
     rows, known = layers(), libraries()
     figure, axes = plt.subplots(figsize=(9, 0.62 * len(rows)))
-    for index, layer in enumerate(rows):
-        bottom = -index
-        for place, module in enumerate(layer):
-            width, part = 12 / len(layer), module.split(".")[1]
-            shape = FancyBboxPatch((place * width, bottom), width - 0.1, 0.86, boxstyle="round,pad=0,rounding_size=0.1")
+    top = 1.0
+    for layer in rows:
+        texts = [textwrap.wrap(summary(module), 124 // len(layer)) for module in layer]
+        height = 0.56 + 0.3 * max(len(lines) for lines in texts)
+        for place, (module, lines) in enumerate(zip(layer, texts, strict=True)):
+            left, width, part = place * 12 / len(layer), 12 / len(layer) - 0.1, module.split(".")[1]
+            shape = FancyBboxPatch((left, top - height), width, height, boxstyle="round,pad=0,rounding_size=0.1")
             shape.set(facecolor=COLOURS.get(part, "#eeeeee"), edgecolor=LINE, linewidth=1)
             axes.add_patch(shape)
             title = TITLES.get(module, module.removeprefix("ifmmin."))
-            axes.text(place * width + 0.15, bottom + 0.55, title, fontsize=9, weight="bold", color=INK, va="center")
+            axes.text(left + 0.15, top - 0.31, title, fontsize=9, weight="bold", color=INK, va="center")
             if module in known:
-                uses = ", ".join(dict.fromkeys(known[module]))
-                right = (place + 1) * width - 0.25
-                axes.text(right, bottom + 0.55, uses, fontsize=8, color=LINE, va="center", ha="right", style="italic")
-            text = shortened(summary(module), round(120 / len(layer)) - 4)
-            axes.text(place * width + 0.15, bottom + 0.2, text, fontsize=7.5, color=INK, va="center")
-    axes.set(xlim=(-0.1, 12.1), ylim=(-len(rows) + 0.9, 1))
+                uses, right = ", ".join(dict.fromkeys(known[module])), left + width - 0.15
+                axes.text(right, top - 0.31, uses, fontsize=8, color=LINE, va="center", ha="right", style="italic")
+            for line, text in enumerate(lines):
+                axes.text(left + 0.15, top - 0.66 - 0.3 * line, text, fontsize=7.5, color=INK, va="center")
+        top -= height + 0.14
+    axes.set(xlim=(-0.1, 12.1), ylim=(top, 1.1))
     axes.axis("off")
     mpl.rcParams["svg.hashsalt"] = "rooms"
     figure.savefig(file, bbox_inches="tight", metadata={"Date": None})

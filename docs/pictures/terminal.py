@@ -1,4 +1,4 @@
-"""Records `terminal.svg`: a shortened demo as a terminal shows it.
+"""Records `terminal.svg`: the demo as a terminal shows it.
 
     python docs/pictures/terminal.py [--folds 1-2]
 
@@ -21,6 +21,8 @@ from rich.text import Text
 WIDTH = 100
 FONTS = re.compile(r"@font-face \{\{.*?\}\}\s*(?=@font-face|\.\{unique_id\})", re.DOTALL)
 """Declarations of fonts that a browser would fetch from the network."""
+PROGRESS = re.compile(r"^\w+: \d+ of \d+ stages done.*\n", re.MULTILINE)
+"""A terminal redraws these lines in place, and the last vanishes."""
 
 
 def output_of(arguments: list[str]) -> str:
@@ -30,7 +32,7 @@ def output_of(arguments: list[str]) -> str:
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         command = [sys.executable, "-m", "ifmmin", *arguments]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.replace(f"{folder}/", "").replace(f"file://{folder}", "")
+        return PROGRESS.sub("", done.stdout).replace(f"{folder}/", "").replace(f"file://{folder}", "")
 
 
 def record(arguments: list[str], output: str, file: Path) -> None:
@@ -44,8 +46,9 @@ def record(arguments: list[str], output: str, file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folds", default="1-2")
-    arguments = ["run", "demo", "--folds", parser.parse_args().folds]
+    parser.add_argument("--folds", help="a part of them, to be quicker")
+    folds = parser.parse_args().folds
+    arguments = ["run", "demo", *(["--folds", folds] if folds else [])]
     record(arguments, output_of(arguments), Path(__file__).with_suffix(".svg"))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from ifmmin.data.errors import UserError, nearest
 from ifmmin.orchestrator.analysis.calibration import calibrate
 from ifmmin.orchestrator.analysis.embeddings import EmbeddedFeatures, embed_runs
+from ifmmin.orchestrator.analysis.headline import Headline, headline
 from ifmmin.orchestrator.analysis.published import published_summary
 from ifmmin.orchestrator.analysis.results import Results
 from ifmmin.orchestrator.analysis.robustness import area_table, complete_protocols, load_curves
@@ -33,6 +34,7 @@ class Analysis:
     Attributes:
         against: as passed to `analyse`.
         share: n_test / n_train, see `analysis.statistics`.
+        headline: which system is best with one modality, with two, ..., in sentences.
         summary: that of the results, and published accuracies below them if requested.
         comparison: of the systems; None for a single one.
         protocols: those under which all runs were evaluated.
@@ -43,6 +45,7 @@ class Analysis:
     results: Results
     against: tuple[str, ...]
     share: float
+    headline: Headline
     summary: pd.DataFrame
     comparison: Comparison | None
     protocols: tuple[str, ...]
@@ -96,6 +99,7 @@ def analyse(experiment: Experiment, results: Results, against: Sequence[str] = (
         results=results,
         against=tuple(against),
         share=share,
+        headline=headline(results.scores, reference, share),
         summary=summary,
         comparison=compare(results.scores, reference, share) if len(results.systems) > 1 else None,
         protocols=tuple(protocols),

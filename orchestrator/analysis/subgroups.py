@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ifmmin.data.corpus import Corpus
+from ifmmin.data.splits import group_numbers
 from ifmmin.orchestrator.analysis.scores import METRICS
 
 RESAMPLES = 1000
@@ -79,12 +80,12 @@ class _Grouping:
         ]
         self.subgroups = sorted({value for value in values if value is not None}, key=_in_natural_order)
         speakers = corpus.speakers
-        pairs = list(zip(speakers or [], values, strict=False))
-        of_subgroup = [{speaker for speaker, value in pairs if value == subgroup} for subgroup in self.subgroups]
+        known = [pair for pair in zip(speakers or [], values, strict=False) if pair[0] is not None]
+        of_subgroup = [{speaker for speaker, value in known if value == subgroup} for subgroup in self.subgroups]
         self.speakers = [len(members) or None for members in of_subgroup]
         by_speaker = speakers is not None and min(map(len, of_subgroup), default=0) > 1
         self.resampled = "speakers" if by_speaker else "utterances"
-        units = pd.factorize(np.array(speakers if by_speaker else corpus.names))[0]
+        units = pd.factorize(group_numbers(speakers if speakers and by_speaker else corpus.names))[0]
         places = {subgroup: index for index, subgroup in enumerate(self.subgroups)}
         self._place = {
             name: (unit, places[value])

@@ -3,9 +3,12 @@
 A command's imports happen when it is called, so that `ifmmin --help` and light commands start quickly.
 """
 
+from typing import Annotated
+
 import typer
 
 from ifmmin.orchestrator.commands import data, plan, predict, report, run, search, status, systems, track, ui
+from ifmmin.version import package_version
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +18,24 @@ app = typer.Typer(
     help="Cross-validates missing-modality emotion recognition models on Ray, with results in MLflow.",
     epilog="Start with: ifmmin run demo. Errors are one sentence; --debug after any command shows the traceback.",
 )
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop, where `--version` asks for it."""
+    if wanted:
+        typer.echo(f"ifmmin {package_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The options of `ifmmin` itself."""
+
+
 for module in (run, search, plan, report, predict, status, track, systems, ui):
     app.command(module.__name__.rpartition(".")[2], epilog=f"Example: {module.EXAMPLE}")(module.command)
 app.add_typer(data.app, name="data")

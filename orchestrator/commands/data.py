@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage
+from ifmmin.orchestrator.commands import options
+from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage, shown_command
 
 if TYPE_CHECKING:
     from ifmmin.data.audit import Finding
@@ -15,6 +16,12 @@ app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or s
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
 app.add_typer(import_app, name="import")
 
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Utterances to leave out instead of refusing the corpus. `broken`: those with NaN or infinite features."
+    ),
+]
 CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list` shows.")]
 
 
@@ -22,6 +29,7 @@ CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list
 def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
     """List the available corpora: those shipped, and those imported."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ifmmin.data.catalogue import corpus_names, find_corpus
@@ -31,7 +39,9 @@ def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
         corpus = find_corpus(name, storage)
         dimensions = ", ".join(f"{letter} {dimension}" for letter, dimension in corpus.dimensions.items())
         about = corpus.about.split(". ")[0]
-        table.add_row(name, f"{len(corpus):,}", str(len(corpus.classes)), str(len(corpus.folds)), dimensions, about)
+        table.add_row(
+            name, f"{len(corpus):,}", str(len(corpus.classes)), str(len(corpus.folds)), dimensions, escape(about)
+        )
     Console().print(table)
 
 
@@ -71,13 +81,14 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
 
 @import_app.command(epilog="Example: ifmmin data import mmin features/IEMOCAP --name iemocap --fix-folds")
 def mmin(
-    root: Annotated[Path, typer.Argument(help="The folder that holds A, V, L and target.")],
+    root: Annotated[Path, typer.Argument(parser=options.path, help="The folder that holds A, V, L and target.")],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
     classes: Annotated[str | None, typer.Option(help="Class names in label order: angry,happy,neutral,sad.")] = None,
     speaker_pattern: Annotated[
         str | None, typer.Option(help="Regular expression whose group is the speaker of an utterance name.")
     ] = None,
     fix_folds: Annotated[bool, typer.Option(help="Swap the two sets of a fold that repeats another.")] = False,
+    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Import the layout of the MMIN authors' features: IEMOCAP, MSP-IMPROV, or any of the same form."""
@@ -86,17 +97,28 @@ def mmin(
 
     folder_for(name, storage)
     names = [part.strip() for part in classes.split(",")] if classes else None
-    corpus, findings = import_mmin(root, name, classes=names, speaker_pattern=speaker_pattern, fix_folds=fix_folds)
+    corpus, findings = import_mmin(
+        root,
+        name,
+        classes=names,
+        speaker_pattern=speaker_pattern,
+        fix_folds=fix_folds,
+        leave_out=leave_out or (),
+    )
     _keep(corpus, findings, storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
 def mmsa(
-    file: Annotated[Path, typer.Argument(help="The pickle file; it is read as data, and no code in it is executed.")],
+    file: Annotated[
+        Path,
+        typer.Argument(parser=options.path, help="The pickle file; it is read as data, and no code in it is executed."),
+    ],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
     edges: Annotated[
         str | None, typer.Option(help="Where to divide sentiment into classes; by default its sign, in three classes.")
     ] = None,
+    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Import the layout of the MMSA toolkit's features: MOSI, MOSEI or CH-SIMS."""
@@ -109,17 +131,23 @@ def mmsa(
         cuts = [float(part) for part in edges.split(",")] if edges else []
     except ValueError:
         raise CorpusError(f"--edges {edges}: write numbers, such as --edges=-0.1,0.1.") from None
-    _keep(*import_mmsa(file, name, edges=cuts), storage)
+    _keep(*import_mmsa(file, name, edges=cuts, leave_out=leave_out or ()), storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
 def table(
-    root: Annotated[Path, typer.Argument(help="The folder that holds the table of utterances and a, v, t.")],
+    root: Annotated[
+        Path, typer.Argument(parser=options.path, help="The folder that holds the table of utterances and a, v, t.")
+    ],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
+    classes: Annotated[
+        str | None, typer.Option(help="Class names in label order: ang,hap,neu,sad; by default the labels, sorted.")
+    ] = None,
     split_by: Annotated[
         str | None, typer.Option(help="Make folds by a column whose values no two sets share, or stratified:5.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
+    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet."""
@@ -127,7 +155,16 @@ def table(
     from ifmmin.data.layouts.table import import_table
 
     folder_for(name, storage)
-    _keep(*import_table(root, name, split_by=split_by, seed=seed), storage)
+    names = classes.split(",") if classes is not None else None
+    corpus, findings = import_table(
+        root,
+        name,
+        classes=names,
+        split_by=split_by,
+        seed=seed,
+        leave_out=leave_out or (),
+    )
+    _keep(corpus, findings, storage)
 
 
 @app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
@@ -152,7 +189,7 @@ def synth(
     corpus = write_corpus(synthesise(name, utterances=utterances, dimensions=features, seed=seed), folder)
     best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in corpus.best.items())
     typer.echo(f"Wrote '{name}': {len(corpus):,} utterances. Best possible WA in %: {best}.")
-    typer.echo(f"Next: ifmmin run demo --corpus {name}")
+    typer.echo(f"Next: {shown_command('run', 'demo', '--corpus', name, storage=storage)}")
 
 
 def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
@@ -163,7 +200,7 @@ def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
     keep_corpus(corpus, findings, storage)
     folds = f"{len(corpus.folds)} fold{'s' if len(corpus.folds) > 1 else ''}"
     typer.echo(f"Imported '{corpus.name}': {len(corpus):,} utterances, {folds}.")
-    typer.echo(f"Next: ifmmin run demo --corpus {corpus.name}")
+    typer.echo(f"Next: {shown_command('run', 'demo', '--corpus', corpus.name, storage=storage)}")
 
 
 def _description(corpus: "Corpus") -> dict[str, object]:
@@ -176,7 +213,7 @@ def _description(corpus: "Corpus") -> dict[str, object]:
         "about": corpus.about,
         "fingerprint": corpus.fingerprint,
         "utterances": len(corpus),
-        "speakers": None if corpus.speakers is None else len(set(corpus.speakers)),
+        "speakers": None if corpus.speakers is None else len({*corpus.speakers} - {None}),
         "classes": dict(zip(corpus.classes, counts, strict=True)),
         "modalities": {
             modality.letter: {
@@ -200,14 +237,16 @@ def _description(corpus: "Corpus") -> dict[str, object]:
 
 def _show_description(description: dict) -> None:  # type: ignore[type-arg]
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
     speakers = description["speakers"]
-    console.print(f"[bold]{description['name']}[/]: {description['about']}")
+    console.print(f"[bold]{description['name']}[/]: {escape(description['about'])}")
     console.print(f"{description['utterances']:,} utterances, {speakers or 'unknown'} speakers")
     console.print(f"fingerprint {description['fingerprint']}")
-    console.print("classes: " + ", ".join(f"{name} {count:,}" for name, count in description["classes"].items()))
+    classes = ", ".join(f"{name} {count:,}" for name, count in description["classes"].items())
+    console.print(f"classes: {escape(classes)}")
     if description["best"]:
         best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in description["best"].items())
         console.print(f"best possible WA in %: {best}")
@@ -228,6 +267,7 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
 
 def _show_findings(name: str, findings: "list[Finding]") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -237,5 +277,5 @@ def _show_findings(name: str, findings: "list[Finding]") -> None:
     table = Table("", "check", "finding", title=f"audit of {name}", title_justify="left")
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for finding in findings:
-        table.add_row(f"[{styles[finding.severity]}]{finding.severity}[/]", finding.check, finding.message)
+        table.add_row(f"[{styles[finding.severity]}]{finding.severity}[/]", finding.check, escape(finding.message))
     console.print(table)

@@ -22,6 +22,7 @@ from ifmmin.orchestrator.execution.events import (
     Skipped,
     Started,
     Tick,
+    Waiting,
 )
 from ifmmin.orchestrator.execution.pace import Pace, earlier_pace, in_words
 from ifmmin.orchestrator.experiment import Experiment
@@ -116,6 +117,8 @@ class Display:
         match event:
             case ClusterChanged(description):
                 self._console.print(f"On {description}.", highlight=False)
+            case Waiting(what):
+                self._console.print(f"Waiting for {what}.", highlight=False, soft_wrap=True)
             case Started(stage):
                 self._start(stage)
             case EpochEnded(stage, epoch):

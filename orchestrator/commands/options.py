@@ -1,8 +1,11 @@
 """Options that several commands share, and the configuration that they make."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ifmmin.data.paths import expand
 
 if TYPE_CHECKING:
     from ifmmin.orchestrator.planning.configuration import Configuration
@@ -26,6 +29,11 @@ Storage = Annotated[str, typer.Option(help="Folder or URI of the store.")]
 StorageOption = Annotated[str | None, typer.Option("--storage", help="Folder or URI of the store.")]
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment that ran.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def shown_command(*words: str, storage: str) -> str:
+    """A command for the user to type next, with the store where that is not the default."""
+    return " ".join(["ifmmin", *words, *(["--storage", storage] if storage != DEFAULT_STORAGE else [])])
 
 
 def configure(
@@ -54,6 +62,11 @@ def configure(
     if trials is not None:
         overrides["search"] = {"trials": trials}
     return load_configuration(source, {key: value for key, value in overrides.items() if value is not None})
+
+
+def path(text: str) -> Path:
+    """A path with `~` and variables expanded, which a shell leaves as they are behind `--option=`."""
+    return Path(expand(text))
 
 
 def words(text: str | None) -> list[str]:

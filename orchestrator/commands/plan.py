@@ -1,7 +1,6 @@
 """`ifmmin plan`: what would run, what is already in the store, and how long the rest should take."""
 
 import json
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ def command(
     as_json: options.AsJson = False,
 ) -> None:
     """Show what an experiment would run, what is already in the store, and how long the rest should take."""
+    from ifmmin.orchestrator.execution.cpus import usable_cpus
     from ifmmin.orchestrator.execution.pace import earlier_pace
     from ifmmin.orchestrator.experiment import Experiment
     from ifmmin.orchestrator.planning.plan import stages_to_run
@@ -50,7 +50,7 @@ def command(
     completed = store.completed(plan.stages)
     to_run = stages_to_run(plan, completed)
     total = earlier_pace(plan, store).total(to_run)
-    at_once = experiment.configuration.compute.workers or os.cpu_count() or 1
+    at_once = experiment.configuration.compute.workers or usable_cpus()
     seconds = None if total is None else total / at_once
     rows = _rows(plan, completed, {stage.key for stage in to_run})
     if as_json:

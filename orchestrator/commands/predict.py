@@ -14,9 +14,14 @@ SUFFIXES = (".csv", ".parquet")
 def command(
     experiment: options.ExperimentName,
     inputs: Annotated[
-        Path, typer.Option("--input", help="Utterances, laid out as for `data import table`; labels are not needed.")
+        Path,
+        typer.Option(
+            "--input",
+            parser=options.path,
+            help="Utterances, laid out as for `data import table`; labels are not needed.",
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="Where to write: a CSV or Parquet file.")],
+    output: Annotated[Path, typer.Option(parser=options.path, help="Where to write: a CSV or Parquet file.")],
     system: Annotated[
         str | None, typer.Option(help="System whose runs predict; by default the experiment's first.")
     ] = None,
@@ -29,9 +34,11 @@ def command(
 ) -> None:
     """Predict new utterances, with any modalities missing, by the mean of the trained runs of a system.
 
-    A missing file or row is a missing modality, which is replaced by zeros of the training set's median length.
+    A missing file or row, or one without frames, is a missing modality, which is replaced by zeros of the training
+    set's median length. An utterance without any modality is left out.
     """
-    from ifmmin.data.errors import UserError
+    from ifmmin.data.errors import UserError, listed
+    from ifmmin.data.layouts.table import read_utterances
     from ifmmin.orchestrator.experiment import Experiment
     from ifmmin.orchestrator.reporting.tables import count_of
     from ifmmin.orchestrator.workflows import choose_runs, predict
@@ -51,3 +58,6 @@ def command(
     counts = frame["condition"].value_counts(sort=False).items()
     what = ", ".join(f"{count:,} {condition}" for condition, count in counts)
     typer.echo(f"{len(frame):,} predictions ({what}) by {count_of(len(runs), 'run')} of {runs[0].system}: {output}")
+    predicted = set(frame["utterance"])
+    if left_out := [name for name in read_utterances(inputs)["utterance"].to_pylist() if name not in predicted]:
+        typer.echo(f"Left out for lack of any modality: {listed(left_out)}.")

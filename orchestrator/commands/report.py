@@ -40,7 +40,7 @@ def command(
     from ifmmin.orchestrator.commands.display import Display
     from ifmmin.orchestrator.commands.tables import show_table
     from ifmmin.orchestrator.experiment import Experiment
-    from ifmmin.orchestrator.planning.configuration import ConfigurationError
+    from ifmmin.orchestrator.planning.configuration_file import ConfigurationError
     from ifmmin.orchestrator.planning.plan import protocol_plan
     from ifmmin.orchestrator.reporting import formats
     from ifmmin.orchestrator.workflows import evaluate_under, load_complete, protocols_of, write_report
@@ -58,8 +58,10 @@ def command(
         console = Console()
         show_table(console, analysis)
         with console.status("writing the report"):
-            location = write_report(analysis)
-        console.print(f"Report: {location}", highlight=False, soft_wrap=True)
+            written = write_report(analysis)
+        if written.lost:
+            console.print(f"[yellow]{written.lost}[/]", highlight=False, soft_wrap=True)
+        console.print(f"Report: {written.location}", highlight=False, soft_wrap=True)
     elif output == "json":
         frames = {name: json.loads(frame.to_json(orient="records")) for name, frame in _frames(analysis).items()}
         typer.echo(json.dumps(frames, indent=2))

@@ -1,6 +1,5 @@
 """`ifmmin run`: an experiment, its table, its report."""
 
-import signal
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +56,8 @@ def run_experiment(configuration: "Configuration") -> int:
     from rich.console import Console
 
     from ifmmin.orchestrator.commands.display import Display
-    from ifmmin.orchestrator.workflows import open_experiment, pending_stages, run_stages
+    from ifmmin.orchestrator.execution.interruption import exit_status
+    from ifmmin.orchestrator.workflows import note_interruption, open_experiment, pending_stages, run_stages
 
     console, started = Console(), time.monotonic()
     experiment = open_experiment(configuration)
@@ -65,11 +65,12 @@ def run_experiment(configuration: "Configuration") -> int:
     try:
         with Display.of(console, experiment, experiment.plan, configuration.name) as display:
             outcome = run_stages(experiment, [display])
+        complete = _show_results(console, experiment, outcome, pending, started)
     except KeyboardInterrupt:
+        note_interruption(experiment)
         done = pending - pending_stages(experiment)
         console.print(f"Interrupted after {done} of {pending} stages. Run the same command to resume.", highlight=False)
-        return 128 + signal.SIGINT
-    complete = _show_results(console, experiment, outcome, pending, started)
+        return exit_status()
     return 0 if complete and not outcome.failed else 1
 
 
@@ -91,8 +92,10 @@ def _show_results(
     show_table(console, analysis)
     _show_outcome(console, experiment, outcome, pending, started)
     with console.status("writing the report"):
-        location = write_report(analysis)
-    console.print(f"Report: {location}", highlight=False, soft_wrap=True)
+        written = write_report(analysis)
+    if written.lost:
+        console.print(f"[yellow]{written.lost}[/]", highlight=False, soft_wrap=True)
+    console.print(f"Report: {written.location}", highlight=False, soft_wrap=True)
     console.print(f"In MLflow: ifmmin ui {experiment.configuration.name}", highlight=False)
     return True
 

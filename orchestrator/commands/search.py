@@ -1,6 +1,5 @@
 """`ifmmin search`: the trials of a hyperparameter search, its progress, and the best hyperparameters."""
 
-import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -54,20 +53,26 @@ def search(configuration: "Configuration", *, resume: bool) -> int:
     """Run the trials that are missing; the exit status is 0 if none failed."""
     from rich.console import Console
 
+    from ifmmin.orchestrator.execution.interruption import exit_status
+    from ifmmin.orchestrator.search.space import limit_of
     from ifmmin.orchestrator.workflows import begin_search, run_search, write_search_report
 
     console = Console()
     experiment, record = begin_search(configuration, resume=resume)
+    if limit := limit_of(configuration):
+        console.print(limit, highlight=False, soft_wrap=True)
     display = SearchDisplay(console, experiment, record)
     try:
         with display:
             record, outcome = run_search(experiment, record, [display])
+        _show(console, experiment, record, len(outcome.done))
+        lost = write_search_report(experiment, record)
     except KeyboardInterrupt:
         ended = sum(trial.state != "running" for trial in display.record.trials)
         console.print(f"Interrupted after {ended} of {display.total} trials. Add --resume to continue.")
-        return 128 + signal.SIGINT
-    _show(console, experiment, record, len(outcome.done))
-    write_search_report(experiment, record)
+        return exit_status()
+    if lost:
+        console.print(f"[yellow]{lost}[/]", highlight=False, soft_wrap=True)
     console.print(f"In MLflow: ifmmin ui {configuration.name}", highlight=False)
     return 1 if any(trial.state == "failed" for trial in record.trials) else 0
 
@@ -106,7 +111,7 @@ class SearchDisplay:
 
     def take(self, event: "Event | TrialChanged") -> None:
         """Update the display by an event."""
-        from ifmmin.orchestrator.execution.events import ClusterChanged, Retried, Tick
+        from ifmmin.orchestrator.execution.events import ClusterChanged, Retried, Tick, Waiting
         from ifmmin.orchestrator.search.driver import TrialChanged
 
         match event:
@@ -115,6 +120,8 @@ class SearchDisplay:
                 self._counter.add(number, trial)
             case ClusterChanged(description):
                 self._console.print(f"On {description}.", highlight=False)
+            case Waiting(what):
+                self._console.print(f"Waiting for {what}.", highlight=False, soft_wrap=True)
             case Retried(stage, why):
                 described = f"fold {stage.fold}, seed {stage.seed}, {stage.name}"
                 self._console.print(f"[yellow]again[/] {described}: {why}", highlight=False)
@@ -200,4 +207,6 @@ def _show(console: "Console", experiment: "Experiment", record: "SearchRecord", 
     if record.best:
         best = f"Best: {describe_trial(record.best)}, mean over {folds} folds; no test set was read."
         console.print(best, highlight=False)
-        console.print(f"Next: ifmmin run paper --best-of {record.configuration.name}", highlight=False)
+        words = ("run", "paper", "--corpus", record.configuration.corpus, "--best-of", record.configuration.name)
+        following = options.shown_command(*words, storage=record.configuration.storage)
+        console.print(f"Next: {following}", highlight=False)

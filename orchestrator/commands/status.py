@@ -53,7 +53,7 @@ def command(
     if status.alive:
         console.print(f"{done}. The driver last wrote its status {in_words(max(0.0, status.silent_s))} ago.")
     elif len(completed) == len(plan.stages):
-        console.print(f"{done}. ifmmin report {name} shows the results.")
+        console.print(f"{done}. {options.shown_command('report', name, storage=storage)} shows the results.")
     elif status.ended:
         console.print(f"{done}, and nothing is running. Run the experiment again to resume.", soft_wrap=True)
     else:

@@ -8,7 +8,7 @@ from ifmmin.orchestrator.reporting import formats
 
 
 def show_table(console: Console, analysis: Analysis) -> None:
-    """Print the accuracies, how the systems differ, and how long each took."""
+    """Print the accuracies, how the systems differ, the answer in sentences, and how long each system took."""
     experiment = analysis.experiment
     title = f"{experiment.configuration.name} on {experiment.corpus.name}"
     console.print(formats.rich_table(analysis.summary, analysis.comparison, title=title))
@@ -16,6 +16,10 @@ def show_table(console: Console, analysis: Analysis) -> None:
         console.print()
         console.print(formats.rich_comparison(analysis.comparison))
         console.print()
+    for sentence in analysis.headline.sentences:
+        console.print(sentence, highlight=False)
+    if analysis.headline.sentences:
+        console.print(f"[dim]{analysis.headline.note}.[/]\n", highlight=False)
     if analysis.areas is not None:
         console.print(formats.rich_areas(analysis.areas))
         console.print()

@@ -11,17 +11,21 @@ def command(experiment: options.ExperimentName, storage: options.Storage = optio
 
     from ifmmin.orchestrator.analysis.experiment import analyse
     from ifmmin.orchestrator.experiment import Experiment
+    from ifmmin.orchestrator.store import Store
     from ifmmin.orchestrator.workflows import load_complete, load_search, write_report, write_search_report
 
     console = Console(highlight=False)
+    written, lost = [], []
     with console.status("writing to MLflow"):
         search = load_search(experiment, storage)
         if search is not None:
-            write_search_report(*search)
-            written = f"{len(search[1].trials)} trials"
-        else:
+            lost.append(write_search_report(*search))
+            written.append(f"{len(search[1].trials)} trials")
+        if search is None or experiment in Store(storage).experiments():
             opened = Experiment.recorded(experiment, storage)
             analysis = analyse(opened, load_complete(opened))
-            write_report(analysis)
-            written = f"{len(analysis.results.runs)} runs"
-    console.print(f"MLflow has {written} of {experiment}: ifmmin ui {experiment}")
+            lost.append(write_report(analysis).lost)
+            written.append(f"{len(analysis.results.runs)} runs")
+    for sentence in filter(None, dict.fromkeys(lost)):
+        console.print(f"[yellow]{sentence}[/]", soft_wrap=True)
+    console.print(f"MLflow has {' and '.join(written)} of {experiment}: ifmmin ui {experiment}")

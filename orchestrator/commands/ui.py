@@ -23,12 +23,12 @@ def command(
 
     Where MLFLOW_TRACKING_URI names a server, its pages are opened and nothing is served.
     """
-    from ifmmin.orchestrator.tracking.client import tracking_uri
+    from ifmmin.orchestrator.tracking.client import shown_uri, tracking_uri
     from ifmmin.orchestrator.tracking.pages import HOST, check_free, page_of, serve
 
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
-        _show(f"{uri.rstrip('/')}/{page_of(experiment)}", browser)
+        _show(f"{shown_uri().rstrip('/')}/{page_of(experiment)}", browser)
         return
     check_free(port)
     page = page_of(experiment)

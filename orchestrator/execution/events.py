@@ -39,6 +39,13 @@ class ClusterChanged:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """No stage can run before the cluster has this, in words; yielded once a minute."""
+
+    what: str
+
+
+@dataclass(frozen=True)
 class Started:
     """A worker has begun a stage."""
 
@@ -89,7 +96,7 @@ class Tick:
     """Yielded a few times a second, so that a display can show the time."""
 
 
-Event = ClusterChanged | Started | EpochEnded | Retried | Finished | Failed | Skipped | Tick
+Event = ClusterChanged | Waiting | Started | EpochEnded | Retried | Finished | Failed | Skipped | Tick
 
 
 class Consumer(Protocol):

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from ifmmin.data.corpus import Corpus
-from ifmmin.orchestrator.execution.cluster import describe_cluster, ray_session, slots
+from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.events import (
     ClusterChanged,
     EpochEnded,
@@ -24,7 +24,9 @@ from ifmmin.orchestrator.execution.events import (
     Started,
     Tick,
 )
+from ifmmin.orchestrator.execution.interruption import raise_if_interrupted
 from ifmmin.orchestrator.execution.mailbox import collect
+from ifmmin.orchestrator.execution.resources import Shortage, describe_cluster, slots
 from ifmmin.orchestrator.execution.schedule import Retry, Schedule, Stop
 from ifmmin.orchestrator.execution.workers import SecondsOrFailure, Workers
 from ifmmin.orchestrator.planning.configuration import Compute
@@ -50,7 +52,7 @@ def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute) -> Gene
 
     Raises:
         StoreError: results cannot be written, so the run ends.
-        UserError: the Ray cluster cannot be joined.
+        UserError: the Ray cluster cannot be joined, or lacks the GPU that stages need.
     """
     stages = stages_to_run(plan, store.completed(plan.stages))
     if not stages:
@@ -75,6 +77,7 @@ class Scheduler:
         self._running: dict[Any, Sequence[Stage]] = {}
         self._seconds: dict[Hashable, float] = {}
         self._looked, self._description, self._places, self._window = -LOOK_EVERY_S, "", 1, 0
+        self._shortage = Shortage(workers.compute, workers.device)
 
     def add(self, stages: Sequence[Stage]) -> list[Event]:
         """Add stages that are not in the store, see `Schedule.add`."""
@@ -89,7 +92,9 @@ class Scheduler:
 
         Raises:
             StoreError: results cannot be written or are not seen here.
+            ResourceError: the cluster lacks what every stage needs, and cannot grow.
         """
+        raise_if_interrupted()
         yield from self._look_around()
         self._submit()
         if watched := [*self._running, *wake]:
@@ -139,6 +144,7 @@ class Scheduler:
         if (description := describe_cluster()) != self._description:
             self._description = description
             yield ClusterChanged(description)
+        yield from self._shortage.look()
 
     def _settle(self, stage: Stage, outcome: SecondsOrFailure) -> Iterator[Event]:
         if isinstance(outcome, StageFailure):

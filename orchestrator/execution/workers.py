@@ -17,9 +17,9 @@ from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError
 from ifmmin.data.folder import FolderError
 from ifmmin.model.history import Checkpoint
-from ifmmin.orchestrator.execution.cluster import device_of, on_this_node
 from ifmmin.orchestrator.execution.events import FailureKind, StageFailure
 from ifmmin.orchestrator.execution.mailbox import Mailbox, report
+from ifmmin.orchestrator.execution.resources import device_of, on_this_node
 from ifmmin.orchestrator.planning.configuration import Compute
 from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store, StoreError

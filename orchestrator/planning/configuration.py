@@ -1,57 +1,86 @@
 """The configuration of an experiment: read from YAML, overridden from the command line, validated, then immutable."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from reprlib import Repr
+from typing import Annotated, Any, Literal, TypeAlias
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
-from ifmmin.data.errors import UserError, nearest
+from ifmmin.data.errors import nearest
+from ifmmin.data.paths import expand
+from ifmmin.orchestrator.planning.configuration_file import ConfigurationError, read_configuration_file
 
 SHIPPED = resources.files(__package__) / "configurations"
 STORAGE = "ifmmin-store"
-
-
-class ConfigurationError(UserError):
-    """A configuration, or an option that changes it, is not valid."""
+LARGEST_SEED = 2**32 - 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST_NAME = 100
+"""File systems allow 255 characters, and names are joined (`paper-best-of-search`)."""
+_LONGEST_RANGE = 10_000
 
 
 def parse_numbers(value: object) -> object:
-    """Whole numbers written as `1-3,5`, as one number, or as a list.
+    """Whole numbers written as `1-3,5`, as one number, or as a list of these.
 
-    >>> parse_numbers("1-3,5")
-    [1, 2, 3, 5]
+    >>> parse_numbers("1-3,5"), parse_numbers(["1-3", 5])
+    ([1, 2, 3, 5], [1, 2, 3, 5])
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return [value]
-    if not isinstance(value, str):
-        return value
-    numbers: list[int] = []
-    for part in value.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match:
-            raise ValueError(f"'{value}' is not a list of numbers such as 1-3,5")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last <= first + 10_000:
-            raise ValueError(f"'{part.strip()}' is not a range from a smaller to a larger number")
-        numbers.extend(range(first, last + 1))
-    return numbers
+    if isinstance(value, str):
+        return [number for part in value.split(",") for number in _parse_range(part)]
+    if isinstance(value, list | tuple):
+        parts = [_parse_range(part) if isinstance(part, str) else [part] for part in value]
+        return [number for part in parts for number in part]
+    return value
 
 
 def parse_value(value: Any) -> Any:
-    """A hyperparameter's value from text: an int, a float, true or false, or else a word."""
+    """A hyperparameter's value from text: an int, a float, true or false, or else a word.
+
+    >>> [parse_value(text) for text in ("10", "1e-3", "true", "no", "1:3", "nan")]
+    [10, 0.001, True, 'no', '1:3', 'nan']
+    """
     if not isinstance(value, str):
         return value
     if value.lower() in ("true", "false"):
         return value.lower() == "true"
-    for number in (int, float):
-        with suppress(ValueError):
-            return number(value)
+    if re.fullmatch(r"[-+]?[0-9]{1,18}", value):
+        return int(value)
+    if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value):
+        return float(value)
     return value
+
+
+def parse_words(value: object) -> object:
+    """Words from one text that commas separate."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _parse_range(part: str) -> list[int]:
+    match = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
+    if not match:
+        raise ValueError("numbers are written as 1-3,5")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if last < first:
+        raise ValueError(f"a range goes from the smaller to the larger number, {last}-{first}")
+    if last >= first + _LONGEST_RANGE:
+        raise ValueError(f"a range has at most {_LONGEST_RANGE:,} numbers")
+    return list(range(first, last + 1))
 
 
 def _parse_folds(value: object) -> object:
@@ -61,17 +90,27 @@ def _parse_folds(value: object) -> object:
 def _without_repeats(values: tuple[Any, ...] | str) -> tuple[Any, ...] | str:
     if not values:
         raise ValueError("at least one is needed")
-    if len(set(values)) < len(values) and not isinstance(values, str):
-        raise ValueError("one of them is named twice")
+    if isinstance(values, str):
+        return values
+    if repeated := [value for value, count in Counter(values).items() if count > 1]:
+        raise ValueError(f"{repeated[0]} is named twice")
     return values
 
 
-Folds = Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...]
-Seeds = tuple[Annotated[int, Field(ge=0)], ...]
+Folds = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
+Seeds = tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...]
+Value: TypeAlias = Annotated[int | float | bool | str, BeforeValidator(parse_value)]
 
 
 class _Frozen(BaseModel):
+    """Keys with values; a key with nothing after it is as if it were not there."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_keys(cls, values: Any) -> Any:
+        return {k: v for k, v in values.items() if v is not None} if isinstance(values, Mapping) else values
 
 
 GPU_SHARES = {"train": 0.25, "evaluate": 0.1}
@@ -106,34 +145,47 @@ class Compute(_Frozen):
 class Range(_Frozen):
     """The values that a search may give a hyperparameter; whole numbers where the hyperparameter is one."""
 
-    low: float
-    high: float
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
     log: bool = Field(False, description="draw uniformly on a logarithmic scale")
 
     @model_validator(mode="after")
     def _in_order(self) -> "Range":
         if not self.low < self.high:
-            raise ValueError("low must be below high")
+            raise ValueError("low must be below high; a hyperparameter with one value belongs under hyperparameters")
         if self.log and self.low <= 0:
             raise ValueError("a logarithmic range must begin above 0")
         return self
 
 
-Choices = Annotated[tuple[int | float | bool | str, ...], Field(min_length=2)]
+def _check_choices(value: object) -> object:
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        raise ValueError("write a range as {low: 1, high: 7}, or a list of at least two values")
+    return value
+
+
+Choices = Annotated[tuple[Value, ...], BeforeValidator(_check_choices)]
 """The values that a search may give a hyperparameter, where they are not a range of numbers."""
+
+Domain = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(lambda value: "range" if isinstance(value, Mapping | Range) else "choices"),
+]
 
 
 class Search(_Frozen):
     """How hyperparameters are searched: which, how often, and when a poor trial is stopped."""
 
     trials: int = Field(20, ge=1, le=10_000, description="number of trials")
-    space: dict[str, Range | Choices] = Field(
+    space: dict[str, Domain] = Field(
         default_factory=dict,
         description="hyperparameters to search, each with its range or a list of values; by default the system's space",
     )
     scheduler: Literal["asha", "none"] = Field("asha", description="asha stops poor trials after few folds")
     grace_folds: int = Field(2, ge=1, description="folds that every trial visits")
-    reduction: float = Field(3, gt=1, description="at each fold where asha decides, one in this many trials goes on")
+    reduction: float = Field(
+        3, gt=1, allow_inf_nan=False, description="at each fold where asha decides, one in this many trials goes on"
+    )
 
 
 class Configuration(_Frozen):
@@ -141,26 +193,30 @@ class Configuration(_Frozen):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the experiment")
     corpus: str = Field("digits", description="name of a shipped or imported corpus")
-    systems: Annotated[tuple[str, ...], AfterValidator(_without_repeats)] = Field(description="rows of the table")
+    systems: Annotated[tuple[str, ...], BeforeValidator(parse_words), AfterValidator(_without_repeats)] = Field(
+        description="rows of the table"
+    )
     folds: Annotated[Folds, BeforeValidator(_parse_folds), AfterValidator(_without_repeats)] = Field(
         "all", description="all, or numbers such as 1-3,5"
     )
     seeds: Annotated[Seeds, BeforeValidator(parse_numbers), AfterValidator(_without_repeats)] = Field(
         (0,), description="seeds; each adds one run of every fold"
     )
-    hyperparameters: dict[str, Annotated[int | float | bool | str, BeforeValidator(parse_value)]] = Field(
+    hyperparameters: dict[str, Value] = Field(
         default_factory=dict,
         description="those that differ from a system's defaults: lambda2, train.epochs, if-mmin.train.epochs",
     )
     search: Search | None = Field(None, description="what `ifmmin search` searches")
     best_of: str | None = Field(None, description="the search that chose the hyperparameters; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
-    storage: str = Field(STORAGE, min_length=1, description="folder or URI of the store")
+    storage: Annotated[str, AfterValidator(expand)] = Field(
+        STORAGE, min_length=1, description="folder or URI of the store"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _of_today(cls, values: Any) -> Any:
-        return _with_todays_words(values) if isinstance(values, dict) else values
+        return _with_todays_words(values, "configuration") if isinstance(values, Mapping) else values
 
 
 def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, Any]) -> Configuration:
@@ -177,14 +233,14 @@ def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, 
         values, source = {"name": "experiment", **source}, "configuration"
     else:
         values = _read(source)
-    values, overrides = _with_todays_words(values), _with_todays_words(overrides)
+    values, overrides = _with_todays_words(values, source), _with_todays_words(overrides, "options")
     for key, value in overrides.items():
-        merged = {**(values.get(key) or {}), **value} if isinstance(value, Mapping) else value
-        values[key] = merged
+        values[key] = _merged(values.get(key), value)
+    _check_name(source, values)
     try:
         return Configuration.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(_sentence(source, error)) from None
+        raise ConfigurationError(_sentence(source, values, error)) from None
 
 
 def parse_hyperparameters(assignments: list[str]) -> dict[str, int | float | bool | str]:
@@ -207,43 +263,88 @@ def parse_hyperparameters(assignments: list[str]) -> dict[str, int | float | boo
 
 def _read(source: str) -> dict[str, Any]:
     shipped = sorted(file.name.removesuffix(".yaml") for file in SHIPPED.iterdir() if file.name.endswith(".yaml"))
-    file = SHIPPED / f"{source}.yaml" if source in shipped else Path(source)
+    file = SHIPPED / f"{source}.yaml" if source in shipped else Path(expand(source))
     try:
-        values = yaml.safe_load(file.read_text())
+        return read_configuration_file(file, source)
     except FileNotFoundError:
         raise ConfigurationError(
             f"There is no configuration file {source}, and none of that name is shipped; {nearest(source, shipped)}"
         ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{source} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" (line {where.line + 1})" if where else ""
-        raise ConfigurationError(f"{source} is not valid YAML{line}; correct it there.") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ConfigurationError(f"{source} must hold keys and values, such as 'corpus: digits'.")
-    values.setdefault("name", Path(source).stem)
-    return values
 
 
-def _with_todays_words(values: Mapping[str, Any]) -> dict[str, Any]:
+def _with_todays_words(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Rename the key `parameters` of older files to `hyperparameters`."""
+    if {"parameters", "hyperparameters"} <= values.keys():
+        raise ConfigurationError(f"{source} has both hyperparameters and parameters, their older name; join them.")
     return {"hyperparameters" if key == "parameters" else key: value for key, value in values.items()}
 
 
-def _sentence(source: str, error: ValidationError) -> str:
+def _merged(section: Any, change: Any) -> Any:
+    """A value replaced, or a section changed key by key; one that is not a section stays, to be refused."""
+    if not isinstance(change, Mapping) or section is None:
+        return change
+    return {**section, **change} if isinstance(section, Mapping) else section
+
+
+def _check_name(source: str, values: dict[str, Any]) -> None:
+    """Name the experiment after its file where it has no name, and refuse names that cannot be files everywhere."""
+    if values.get("name") is not None:
+        name, what = values["name"], "name"
+    else:
+        name, what = Path(source).stem, "the name of the file, which names the experiment,"
+        values["name"] = name
+    if isinstance(name, str) and not (_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME):
+        raise ConfigurationError(
+            f"{source}: {what} cannot be {_SHORT.repr(name)}; choose one of at most {_LONGEST_NAME} letters, digits, "
+            "'.', '-' and '_' with --name, or with the key name."
+        )
+
+
+def _sentence(source: str, values: Mapping[str, Any], error: ValidationError) -> str:
     """One of pydantic's errors in a sentence: an unknown key first, which may be why another is missing."""
     finding = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    location = [part for part in finding["loc"] if isinstance(part, str) and part not in _UNION_BRANCHES]
-    key = ".".join(location)
+    path = _path(values, finding["loc"])
+    key = ".".join(path)
     if finding["type"] == "extra_forbidden":
-        sections: dict[str, type[_Frozen]] = {"compute": Compute, "search": Search}
-        model = sections.get(location[-2], Configuration) if len(location) > 1 else Configuration
-        return f"{source}: unknown key '{key}'; {nearest(location[-1], model.model_fields)}"
+        return f"{source}: unknown key '{key}'; {nearest(path[-1], _section(path).model_fields)}"
     if finding["type"] == "missing":
-        return f"{source}: the key '{key}' is missing."
-    reason = finding["msg"].removeprefix("Value error, ")
-    return f"{source}: {key} cannot be {finding['input']!r}: {reason[:1].lower()}{reason[1:]}."
+        missing = str(finding["loc"][-1])
+        return f"{source}: the key '{'.'.join((*path, missing) if path[-1:] != [missing] else path)}' is missing."
+    if finding["input"] is None:
+        return f"{source}: {key} is empty; give it a value, or delete it."
+    reason = _REASONS.get(finding["type"], finding["msg"].removeprefix("Value error, "))
+    return f"{source}: {key} cannot be {_SHORT.repr(finding['input'])}: {reason[:1].lower()}{reason[1:]}."
 
 
-_UNION_BRANCHES = {"int", "float", "bool", "str", "literal['all']", "tuple[constrained-int, ...]"}
+def _path(values: object, location: tuple[int | str, ...]) -> list[str]:
+    """The keys on the way to a value, without the positions in lists and pydantic's branches of unions."""
+    path: list[str] = []
+    for part in location:
+        if isinstance(values, Mapping) and part in values:
+            path.append(str(part))
+            values = values[part]
+    return path
+
+
+def _section(path: list[str]) -> type[_Frozen]:
+    """The part of a configuration that a key belongs to."""
+    if path[0] == "search" and len(path) > 2:
+        return Range
+    sections: dict[str, type[_Frozen]] = {"compute": Compute, "search": Search}
+    return sections.get(path[0], Configuration) if len(path) > 1 else Configuration
+
+
+_REASONS = {
+    "dict_type": "it needs keys with values",
+    "model_type": "it needs keys with values",
+    "tuple_type": "it needs a list",
+    "string_type": "it needs text",
+    "int_parsing": "it needs a whole number",
+    "int_from_float": "it needs a whole number",
+    "float_parsing": "it needs a number",
+    "bool_parsing": "it needs true or false",
+}
+"""Pydantic's reasons that are about Python, in the words of a configuration file."""
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 80

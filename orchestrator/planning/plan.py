@@ -4,7 +4,7 @@ This module needs no pydantic at run time, so that one stage of a plan can run o
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -104,6 +104,25 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
                 runs.append(Run(system.name, fold, seed, {stage.name: stage.key for stage in of_run}))
     return Plan(
         tuple(runs), stages, {system: named_hyperparameters(stages_of) for system, stages_of in resolved.items()}
+    )
+
+
+def join_plans(plan: Plan, other: Plan, evaluations: Collection[str]) -> Plan:
+    """A plan with those runs of another one whose evaluation is among these; the plan itself if it has them all."""
+    known = {run.evaluation for run in plan.runs}
+    added = [run for run in other.runs if run.evaluation in evaluations and run.evaluation not in known]
+    if not added:
+        return plan
+    hyperparameters = {**other.hyperparameters, **plan.hyperparameters}
+    order = list(plan.systems)
+    if new := {run.system for run in added} - set(order):
+        order = sorted({*order, *new}, key=list(systems()).index)
+    runs = sorted((*plan.runs, *added), key=lambda run: (order.index(run.system), run.seed, run.fold))
+    stages = {**other.stages, **plan.stages}
+    return Plan(
+        tuple(runs),
+        {key: stages[key] for run in runs for key in run.stages.values()},
+        {system: hyperparameters[system] for system in order},
     )
 
 

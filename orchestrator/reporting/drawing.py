@@ -20,11 +20,21 @@ _DOTS_PER_INCH = 120
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with its file name (without ending) and its caption: what it shows, in sentences."""
+    """A figure with its file name (without ending) and its caption: what it shows, in sentences.
+
+    Attributes:
+        key: a sentence with names that the figure cannot draw, which only pages add to the caption.
+    """
 
     name: str
     figure: Figure
-    caption: str
+    description: str
+    key: str = ""
+
+    @property
+    def caption(self) -> str:
+        """The caption for pages, which can show any name."""
+        return f"{self.description} {self.key}".strip()
 
     @cached_property
     def image(self) -> bytes:
@@ -35,7 +45,7 @@ class Drawing:
     def files(self) -> dict[str, bytes]:
         """PNG and PDF by name, each with the caption below the figure."""
         width = int(_CHARACTERS_PER_INCH * self.figure.get_size_inches()[0])
-        self.figure.supxlabel(textwrap.fill(self.caption, width), x=0.01, ha="left", fontsize=8.5)
+        self.figure.supxlabel(textwrap.fill(self.description, width), x=0.01, ha="left", fontsize=8.5)
         files = {f"{self.name}.{kind}": self._saved(kind) for kind in ("png", "pdf")}
         self.figure.supxlabel("")
         return files

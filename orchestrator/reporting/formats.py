@@ -18,12 +18,17 @@ from ifmmin.orchestrator.reporting.tables import MARK, Cell, count_of, heading, 
 def rich_table(summary: pd.DataFrame, comparison: Comparison | None = None, *, title: str) -> RenderableType:
     """The table for a terminal: WA, then UA, of every system in percent, mean and standard deviation.
 
-    Where a terminal is too narrow, deviations stand below their means.
+    Where a terminal is too narrow, deviations stand below their means, or every condition in a line of its own.
 
     Args:
         summary: of `analysis.scores.summarise`; published accuracies may follow.
     """
-    return _FirstThatFits([_table(summary, comparison, title, between) for between in (" ±", "\n±")])
+
+    def make(deviation: str) -> Sequence[Table]:
+        wide = [_table(summary, comparison, title, between + deviation) for between in (" ", "\n")]
+        return [*wide, _long_table(summary, comparison, title, " " + deviation)]
+
+    return _FirstThatFits(make)
 
 
 def rich_comparison(comparison: Comparison) -> Table:
@@ -76,7 +81,7 @@ def markdown(summary: pd.DataFrame, comparison: Comparison | None = None) -> str
     ]
     for name, rows in make_blocks(summary, comparison).items():
         for row in rows:
-            cells = " | ".join(_text(cell, " ± ", bold="**{}**".format) for cell in row.cells)
+            cells = " | ".join(_text(cell, " ± {:.1f}", bold="**{}**".format) for cell in row.cells)
             lines.append(f"| {name} | {row.system} | {row.runs or 'published'} | {cells} |")
     return "\n".join([*lines, "", "\n\n".join(f"{note}." for note in notes(summary, comparison))])
 
@@ -108,14 +113,19 @@ def csv(summary: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class _FirstThatFits:
-    tables: Sequence[Table]
+    """The first of several tables that is not too wide, or else the last.
+
+    Attributes:
+        make: the tables, the widest first, from how a deviation is written after its mean.
+    """
+
+    make: Callable[[str], Sequence[Table]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        tables = self.make("({:.1f})" if options.ascii_only else "±{:.1f}")
         unlimited = options.update_width(1000)
-        fitting = (
-            table for table in self.tables if console.measure(table, options=unlimited).maximum <= options.max_width
-        )
-        yield next(fitting, self.tables[-1])
+        fitting = (table for table in tables if console.measure(table, options=unlimited).maximum <= options.max_width)
+        yield next(fitting, tables[-1])
 
 
 def _plain_table(title: str, caption: str) -> Table:
@@ -133,7 +143,24 @@ def _plain_table(title: str, caption: str) -> Table:
     )
 
 
-def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, between: str) -> Table:
+def _long_table(summary: pd.DataFrame, comparison: Comparison | None, title: str, deviation: str) -> Table:
+    """A line for each metric, system and condition, for narrow terminals."""
+    shown = _plain_table(title, "\n".join(notes(summary, comparison)))
+    shown.add_column("%", no_wrap=True)
+    shown.add_column("system", overflow="fold")
+    shown.add_column("", no_wrap=True)
+    shown.add_column("", justify="right", no_wrap=True)
+    columns = columns_in(summary)
+    for name, rows in make_blocks(summary, comparison).items():
+        for row in rows:
+            for index, (condition, cell) in enumerate(zip(columns, row.cells, strict=True)):
+                heads = ("", "") if index else (name, row.system if row.runs else f"{row.system} (published)")
+                text = _text(cell, deviation, bold="[bold]{}[/]".format)
+                shown.add_row(*heads, heading(condition), text, end_section=index == len(columns) - 1)
+    return shown
+
+
+def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, deviation: str) -> Table:
     shown = _plain_table(title, "\n".join(notes(summary, comparison)))
     shown.add_column("%", no_wrap=True)
     shown.add_column("system", no_wrap=True)
@@ -144,17 +171,17 @@ def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, bet
         for index, row in enumerate(rows):
             runs = "published" if not row.runs else count_of(row.runs, "run") if len(counts) > 1 else ""
             system = f"{row.system} [dim]{runs}[/]" if runs else row.system
-            cells = [_text(cell, between, bold="[bold]{}[/]".format) for cell in row.cells]
+            cells = [_text(cell, deviation, bold="[bold]{}[/]".format) for cell in row.cells]
             shown.add_row("" if index else name, system, *cells, end_section=index == len(rows) - 1)
     return shown
 
 
-def _text(cell: Cell, between: str, bold: Callable[[str], str]) -> str:
+def _text(cell: Cell, deviation: str, bold: Callable[[str], str]) -> str:
     if isnan(cell.mean):
         return "–"  # noqa: RUF001  # a dash, as tables have it
     mean = f"{cell.mean:.1f}{MARK if cell.differs else ''}"
-    deviation = "" if isnan(cell.deviation) else f"{between}{cell.deviation:.1f}"
-    return f"{bold(mean) if cell.best else mean}{deviation}"
+    after = "" if isnan(cell.deviation) else deviation.format(cell.deviation)
+    return f"{bold(mean) if cell.best else mean}{after}"
 
 
 def _latex_cell(cell: Cell) -> str:

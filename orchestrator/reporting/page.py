@@ -23,8 +23,9 @@ from ifmmin.orchestrator.execution.pace import in_words
 from ifmmin.orchestrator.reporting.description import describe_system
 from ifmmin.orchestrator.reporting.drawing import Drawing
 from ifmmin.orchestrator.reporting.tables import MARK, count_of_conditions, how_made, make_blocks, signed
+from ifmmin.version import package_version
 
-_LIBRARIES = ("ifmmin", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
+_LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
 SUBGROUP_METRIC = "ua"
 """Classes are seldom as frequent in all subgroups, which UA does not depend on."""
 
@@ -52,6 +53,7 @@ def render_page(
         findings=audit(corpus),
         complete=len(results.runs),
         planned=len(experiment.plan.runs),
+        headline=analysis.headline,
         made=datetime.now(UTC),
         columns=columns_in(analysis.summary),
         missing=count_of_conditions(len(columns_in(analysis.summary)[:-2])),
@@ -149,7 +151,7 @@ def _facts(corpus: Corpus) -> list[tuple[str, str]]:
     return [
         ("about", corpus.about),
         ("utterances", f"{len(corpus):,}"),
-        ("speakers", str(len(set(corpus.speakers))) if corpus.speakers is not None else "unknown"),
+        ("speakers", str(len({*corpus.speakers} - {None})) if corpus.speakers is not None else "unknown"),
         ("classes", ", ".join(f"{name} {count:,}" for name, count in zip(corpus.classes, counts, strict=True))),
         *(
             (
@@ -178,4 +180,5 @@ def _features(sequences: Sequences) -> str:
 
 
 def _versions() -> list[tuple[str, str]]:
-    return [("Python", platform.python_version()), *((name, metadata.version(name)) for name in _LIBRARIES)]
+    libraries = [(name, metadata.version(name)) for name in _LIBRARIES]
+    return [("ifmmin", package_version()), ("Python", platform.python_version()), *libraries]

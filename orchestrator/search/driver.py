@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import ray
 
-from ifmmin.orchestrator.execution.cluster import on_this_node, ray_session, slots
+from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.events import Event
+from ifmmin.orchestrator.execution.resources import on_this_node, slots
 from ifmmin.orchestrator.execution.scheduler import Scheduler
 from ifmmin.orchestrator.execution.workers import Workers
 from ifmmin.orchestrator.experiment import Experiment

@@ -1,7 +1,10 @@
 """The trials of a search: their hyperparameters, progress and costs. Plain values, no Ray or Tune."""
 
+import hashlib
+import json
+import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ifmmin.data.corpus import Corpus
@@ -38,16 +41,22 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """A search as the store keeps it."""
+    """A search as the store keeps it.
+
+    Attributes:
+        identity: of this search among all others, whatever their names are.
+    """
 
     configuration: Configuration
     fingerprint: str
     trials: tuple[Trial, ...] = ()
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def to_json(self) -> dict[str, Any]:
         """The record as values that JSON can hold."""
         return {
             "configuration": self.configuration.model_dump(mode="json", exclude={"storage"}),
+            "identity": self.identity,
             "fingerprint": self.fingerprint,
             "trials": [asdict(trial) for trial in self.trials],
         }
@@ -56,7 +65,8 @@ class SearchRecord:
     def from_json(cls, content: Mapping[str, Any], storage: str) -> "SearchRecord":
         """The record from the output of `to_json`."""
         configuration = Configuration.model_validate({**content["configuration"], "storage": storage})
-        return cls(configuration, content["fingerprint"], tuple(_read_trial(trial) for trial in content["trials"]))
+        trials = tuple(_read_trial(trial) for trial in content["trials"])
+        return cls(configuration, content["fingerprint"], trials, content.get("identity") or _first_identity(content))
 
     @property
     def best(self) -> Trial | None:
@@ -67,6 +77,12 @@ class SearchRecord:
     def with_trial(self, number: int, trial: Trial) -> "SearchRecord":
         """The record with one trial changed or, if its number is the next one, added."""
         return replace(self, trials=(*self.trials[:number], trial, *self.trials[number + 1 :]))
+
+
+def _first_identity(content: Mapping[str, Any]) -> str:
+    """The identity of a search that began before records had one."""
+    about = json.dumps([content["fingerprint"], content["configuration"]], sort_keys=True)
+    return hashlib.sha256(about.encode()).hexdigest()[:32]
 
 
 def _read_trial(content: Mapping[str, Any]) -> Trial:

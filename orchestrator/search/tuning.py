@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import optuna
 import ray
 from ray import tune
@@ -20,7 +21,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from ifmmin.orchestrator.planning.configuration import Range, Search
 from ifmmin.orchestrator.planning.plan import Hyperparameters
-from ifmmin.orchestrator.search.space import Dimension
+from ifmmin.orchestrator.search.space import Dimension, size_of
 from ifmmin.orchestrator.search.trials import State, Trial
 
 METRIC = "validation_ua"
@@ -62,14 +63,17 @@ def run_trials(task: Task, objective: Any, known: Sequence[Trial], at_once: int,
     points = [dict(trial.hyperparameters) for trial in known]
     if task.first is not None and task.first not in points:
         points.insert(0, dict(task.first))
+    seed = (task.seed + len(known)) % 2**32
     searcher = _FoldAwareOptuna(
         len(task.folds),
+        size_of(task.space),
         space={name: _distribution(dimension) for name, dimension in task.space.items()},
         metric=METRIC,
         mode="max",
         points_to_evaluate=points or None,
         # A sampler that began anew with the same seed would draw the very hyperparameters that are known already.
-        sampler=optuna.samplers.TPESampler(seed=task.seed + len(known)),
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        seed=seed,
     )
     follower = _Follower(len(task.folds), known, on_change)
     limits = [
@@ -119,11 +123,55 @@ def _visit_folds(
 
 
 class _FoldAwareOptuna(OptunaSearch):
-    """Tells Optuna that a stopped trial was pruned: a mean over few folds is not one over all of them."""
+    """Optuna without copies of trials, whose stopped trials count as pruned.
 
-    def __init__(self, folds: int, **options: Any) -> None:
+    A mean over few folds is not one over all of them; and where every hyperparameter is a whole number or a choice,
+    Optuna suggests the same again and again.
+    """
+
+    def __init__(self, folds: int, size: int | None, **options: Any) -> None:
+        """Search a space.
+
+        Args:
+            size: the number of different trials, None if unlimited.
+            options: of Tune's OptunaSearch.
+        """
         super().__init__(**options)
-        self._folds = folds
+        self._folds, self._size = folds, size
+        self._first = len(options["points_to_evaluate"] or [])
+        self._suggested: list[dict[str, Any]] = []
+        self._distributions: Mapping[str, Any] = options["space"]
+        self._random = np.random.default_rng(options["seed"])
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._size is None or len(self._suggested) < self._first:  # the first points are known trials
+            chosen: Any = super().suggest(trial_id)
+        elif self._is_exhausted():
+            return self.FINISHED
+        else:
+            chosen = super().suggest(trial_id)
+            if chosen in self._suggested:
+                study: Any = self._ot_study
+                study.tell(self._ot_trials.pop(trial_id), state=optuna.trial.TrialState.FAIL)
+                study.enqueue_trial(self._another())
+                chosen = super().suggest(trial_id)
+        self._suggested.append(chosen)
+        return chosen
+
+    def _is_exhausted(self) -> bool:
+        return len({tuple(point.items()) for point in self._suggested}) >= (self._size or 0)
+
+    def _another(self) -> dict[str, Any]:
+        """A point of a finite space that was not suggested before."""
+        while True:
+            point = {name: self._draw(distribution) for name, distribution in self._distributions.items()}
+            if point not in self._suggested:
+                return point
+
+    def _draw(self, distribution: Any) -> Any:
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            return distribution.choices[self._random.integers(len(distribution.choices))]
+        return int(self._random.integers(distribution.low, distribution.high, endpoint=True))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pruned = result is not None and result[ITERATION] < self._folds

@@ -28,12 +28,19 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 NAME = "model"
+OF_RUNS = "ifmmin.runs"
+"""Tag of a model: which runs it holds."""
+
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 _ARRAYS = "statistics", "weights"
 
 
-def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun]) -> None:
-    """Write trained runs as the model of a run of MLflow, unless that has one."""
+def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun], identity: str) -> None:
+    """Write trained runs as the model of a run of MLflow, unless that has it; it replaces one of other runs.
+
+    Args:
+        identity: of these runs.
+    """
     from ifmmin.orchestrator.tracking.client import prepare_environment
 
     prepare_environment()
@@ -44,13 +51,17 @@ def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun]) -
     from mlflow.models import Model
 
     run = client.get_run(run_id)
-    if run.outputs and run.outputs.model_outputs:
+    outputs = run.outputs.model_outputs if run.outputs else []
+    earlier = [client.get_logged_model(output.model_id) for output in outputs]
+    if any(model.tags.get(OF_RUNS) == identity for model in earlier):
         return
     with tempfile.TemporaryDirectory() as scratch:
         content, code, folder = (Path(scratch) / part for part in ("runs", "code", "model"))
         first = write_runs(runs, content)
         _copy_code(code)
-        logged = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
+        logged = client.create_logged_model(
+            run.info.experiment_id, NAME, run_id, tags={OF_RUNS: identity}, params=run.data.params
+        )
         mlflow.pyfunc.save_model(
             folder,
             loader_module=__name__,
@@ -63,7 +74,7 @@ def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun]) -
         )
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=len(outputs))])
 
 
 def write_runs(runs: Iterable[TrainedRun], folder: Path) -> TrainedRun:
@@ -76,7 +87,7 @@ def write_runs(runs: Iterable[TrainedRun], folder: Path) -> TrainedRun:
         about["modalities"] = [asdict(modality) for modality in run.modalities]
         arrays = {f"weights/{n}/{name}": value for n, part in enumerate(run.weights) for name, value in part.items()}
         arrays |= {f"statistics/{modality}": np.stack(pair) for modality, pair in run.statistics.items()}
-        (folder / f"{number:04}.json").write_text(json.dumps(about, indent=2))
+        (folder / f"{number:04}.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
         safetensors.numpy.save_file(arrays, folder / f"{number:04}.safetensors")
     assert first is not None
     return first
@@ -86,7 +97,7 @@ def read_runs(folder: Path) -> list[TrainedRun]:
     """The runs that `write_runs` wrote, in their order."""
     runs = []
     for file in sorted(folder.glob("*.json")):
-        about = json.loads(file.read_text())
+        about = json.loads(file.read_text(encoding="utf-8"))
         arrays = safetensors.numpy.load_file(file.with_suffix(".safetensors"))
         about["modalities"] = tuple(Modality(**modality) for modality in about["modalities"])
         standardised = [modality.letter for modality in about["modalities"] if modality.standardised]
@@ -111,7 +122,8 @@ class ServedModel:
 
         Args:
             inputs: columns utterance, and the letter of each modality: time steps, each a list of features. A modality
-                that is None, NaN or has no column is missing.
+                that is None, NaN or an empty list, or has no column, is missing; an utterance without any has no row in
+                the answer.
             params: `every_condition`, and `fold` and `seed` of the runs to use, by default all.
 
         Raises:
@@ -151,12 +163,13 @@ def _features(letter: str, part: Any) -> NDArray[np.float32] | None:
 
 def _signature(run: TrainedRun) -> "ModelSignature":
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
-    from mlflow.types.schema import Array
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
 
-    steps = Array(Array(DataType.double))
-    inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "utterance")]
-    inputs += [ColSpec(steps, letter, required=False) for letter in run.letters]
+    # Of arrays of doubles MLflow refuses whole numbers, and of strings names that are numbers; `predict` checks both.
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(anything, "utterance")]
+    inputs += [ColSpec(anything, letter, required=False) for letter in run.letters]
     texts: list[ColSpec | TensorSpec] = [ColSpec("string", name) for name in ("utterance", "condition", "prediction")]
     outputs = [*texts, *(ColSpec("float", f"p_{name}") for name in run.classes)]
     params = [ParamSpec("every_condition", "boolean", False), *(ParamSpec(n, "long", None) for n in ("fold", "seed"))]
@@ -181,4 +194,6 @@ def _copy_code(folder: Path) -> None:
         shutil.copy(file, copy)
     for package in (path for path in folder.rglob("*") if path.is_dir()):
         if not (package / "__init__.py").exists():
-            (package / "__init__.py").write_text('"""The part of a package that a served model needs."""\n')
+            (package / "__init__.py").write_text(
+                '"""The part of a package that a served model needs."""\n', encoding="utf-8"
+            )

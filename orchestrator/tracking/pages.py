@@ -15,7 +15,9 @@ from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 from ifmmin.data.errors import UserError
+from ifmmin.orchestrator.tracking.client import prepare_environment
 from ifmmin.orchestrator.tracking.experiments import compared_runs
+from ifmmin.orchestrator.tracking.faults import hide
 
 HOST = "127.0.0.1"
 START_S = 60.0
@@ -59,12 +61,14 @@ def check_free(port: int) -> None:
 @contextmanager
 def serve(uri: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """MLflow's server, once it answers; it and the processes it starts end with the context."""
+    prepare_environment()
     command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
-    # Job execution is a dozen processes for MLflow's language-model features.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # Job execution is a dozen processes for MLflow's language-model features. The address may hold a password, which
+    # everybody on this machine could read among a process's arguments.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": uri}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [*command, "--backend-store-uri", uri],
+            command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -78,7 +82,7 @@ def serve(uri: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         except PagesError as error:
             log.seek(0)
             lines = log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise PagesError(f"{error} ({lines[-1].strip()}).") from None
+            raise PagesError(f"{error} ({hide(lines[-1].strip(), uri)}).") from None
         finally:
             _stop(process)
 

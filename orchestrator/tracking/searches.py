@@ -16,6 +16,7 @@ from ifmmin.orchestrator.tracking.client import (
     LEVEL,
     PARENT,
     RUNNING,
+    Losses,
     connection,
     context_tags,
     experiment_id,
@@ -23,6 +24,7 @@ from ifmmin.orchestrator.tracking.client import (
     log_files,
     search_runs,
 )
+from ifmmin.orchestrator.tracking.datasets import corpus_input
 from ifmmin.orchestrator.tracking.metrics import Measurement
 
 if TYPE_CHECKING:
@@ -46,12 +48,16 @@ class _Child:
 
 
 class SearchTracker:
-    """Brings MLflow up to the record of a search; what an earlier call wrote is recognised by its tags."""
+    """Brings MLflow up to the record of a search; what an earlier call wrote is recognised by its tags.
+
+    Which search it is, is in its record: others of the same name, from other stores, have parents of their own.
+    """
 
     def __init__(self, experiment: Experiment, record: SearchRecord) -> None:
         self._experiment, self._first = experiment, record
         self._parent = ""
         self._children: dict[int, _Child] = {}
+        self._losses = Losses()
 
     def record_trial(self, number: int, trial: Trial) -> None:
         """Write what is new of a trial.
@@ -62,8 +68,11 @@ class SearchTracker:
         with connection(self._experiment.store) as client:
             self._record_trial(client, number, trial)
 
-    def finish(self, record: SearchRecord, files: Mapping[str, bytes]) -> None:
+    def finish(self, record: SearchRecord, files: Mapping[str, bytes]) -> str:
         """Write what is missing of all trials, and their results.
+
+        Returns:
+            A sentence on what MLflow could not keep; empty if it has everything.
 
         Raises:
             TrackingError: MLflow cannot be reached or written.
@@ -77,19 +86,25 @@ class SearchTracker:
                 for name, value in best.items():
                     client.set_tag(self._parent, name, value)
                 log(client, self._parent, {}, measured)
-            log_files(client, self._parent, files)
+            with self._losses.allow("tables and figures"):
+                log_files(client, self._parent, files)
             failed = any(trial.state == "failed" for trial in record.trials)
             client.set_terminated(self._parent, FAILED if failed else FINISHED)
+        return str(self._losses)
 
     def interrupt(self) -> None:
-        """Mark the search as KILLED; a later call completes it.
+        """Mark the search and its trials as KILLED where they are not finished; a later call completes them.
 
         Raises:
             TrackingError: MLflow cannot be reached or written.
         """
-        if self._parent:
-            with connection(self._experiment.store) as client:
-                client.set_terminated(self._parent, KILLED)
+        with connection(self._experiment.store) as client:
+            mlflow_experiment = experiment_id(client, self._experiment.configuration.name)
+            for parent in search_runs(client, mlflow_experiment, f"tags.`{IDENTITY}` = '{self._first.identity}'"):
+                trials = search_runs(client, mlflow_experiment, f"tags.`{PARENT}` = '{parent.info.run_id}'")
+                for run in (parent, *trials):
+                    if run.info.status == RUNNING:
+                        client.set_terminated(run.info.run_id, KILLED)
 
     def _record_trial(self, client: "MlflowClient", number: int, trial: Trial) -> None:
         self._open(client)
@@ -117,6 +132,7 @@ class SearchTracker:
         chosen = {name: write_value(value) for name, value in trial.hyperparameters.items()}
         parameters = {**chosen, "system": experiment.plan.systems[0], "corpus": experiment.corpus.name}
         log(client, run.info.run_id, parameters, [])
+        self._log_corpus(client, run.info.run_id)
         self._children[number] = _Child(run.info.run_id, 0, "running")
         return self._children[number]
 
@@ -126,7 +142,7 @@ class SearchTracker:
             return
         configuration = self._experiment.configuration
         mlflow_experiment = experiment_id(client, configuration.name)
-        parents = search_runs(client, mlflow_experiment, f"tags.`{LEVEL}` = 'search'")
+        parents = search_runs(client, mlflow_experiment, f"tags.`{IDENTITY}` = '{self._first.identity}'")
         if parents:
             self._parent = parents[0].info.run_id
             client.update_run(self._parent, RUNNING)
@@ -135,10 +151,15 @@ class SearchTracker:
                 number = int(run.data.tags[NUMBER]) - 1
                 self._children[number] = _Child(run.info.run_id, steps, run.data.tags[STATE])
             return
-        tags = {**context_tags(), LEVEL: "search", IDENTITY: self._first.fingerprint}
+        tags = {**context_tags(), LEVEL: "search", IDENTITY: self._first.identity}
         run = client.create_run(mlflow_experiment, tags=tags, run_name=f"search {configuration.name}")
         self._parent = run.info.run_id
         log(client, self._parent, describe_system(self._experiment, self._experiment.plan.systems[0]), [])
+        self._log_corpus(client, self._parent)
+
+    def _log_corpus(self, client: "MlflowClient", run_id: str) -> None:
+        with self._losses.allow("the corpus as a dataset"):
+            client.log_inputs(run_id, [corpus_input(self._experiment)])
 
 
 def _now() -> int:

@@ -1,6 +1,9 @@
 """The importer: what it reads, what it finds, and what it refuses."""
 
 import shutil
+import subprocess
+import sys
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +16,7 @@ from typer.testing import CliRunner
 
 from ifmmin.data.audit import IEMOCAP_COUNTS, audit
 from ifmmin.data.catalogue import find_corpus
-from ifmmin.data.corpus import training_statistics, write_corpus
+from ifmmin.data.corpus import SETS, training_statistics, write_corpus
 from ifmmin.data.errors import UserError
 from ifmmin.data.layouts.mmin import import_mmin
 from ifmmin.orchestrator.commands.data import app as data_app
@@ -125,6 +128,12 @@ def test_classes_in_a_wrong_order_are_an_error_where_the_counts_are_known(root: 
     (finding,) = [f for f in audit(mixed) if f.check == "classes"]
     assert finding.severity == "error"
     assert "wrong order" in finding.message
+    assert not [f for f in audit(replace(iemocap, classes=("ang", "hap", "neu", "sad"))) if f.check == "classes"]
+    (finding,) = [f for f in audit(replace(iemocap, classes=("hap", "ang", "neu", "sad"))) if f.check == "classes"]
+    assert finding.severity == "error"
+    (finding,) = [f for f in audit(replace(iemocap, classes=("愤怒", "快乐", "中性", "悲伤"))) if f.check == "classes"]
+    assert finding.severity == "warning"
+    assert "cannot be checked" in finding.message
 
 
 def test_utterances_outside_the_folds_are_left_out_with_a_warning(root: Path) -> None:
@@ -168,7 +177,7 @@ def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
     write_set(root, 1, "trn", [n for s in ("Ses02F", "Ses02M", "Ses03M") for n in names_of(s)], [0, 1] * 12)
     shown = checks(root)
     assert shown["warning all zero"].startswith(
-        "v: 1 of 48 utterances are zero throughout (no face detected), Ses02M_impro01_F002 first"
+        "v: 1 of 48 utterances are zero throughout (no face detected): Ses02M_impro01_F002"
     )
     assert "warning speakers" not in shown
     write_set(root, 2, "trn", [*names_of("Ses01F"), "Ses02M_impro01_F900"], [0, 1] * 4 + [0])
@@ -189,8 +198,8 @@ def text_into(path: str) -> Callable[[Path], object]:
     return lambda root: (root / path).write_bytes(b"not what you think")
 
 
-def truncated(path: str) -> Callable[[Path], object]:
-    return lambda root: (root / path).write_bytes((root / path).read_bytes()[:300])
+def truncated(path: str, size: int = 300) -> Callable[[Path], object]:
+    return lambda root: (root / path).write_bytes((root / path).read_bytes()[:size])
 
 
 def sequence(value: object, path: str = "V/denseface.h5") -> Callable[[Path], object]:
@@ -240,6 +249,53 @@ def other_label(root: Path) -> None:
 
 
 NAN = np.array([[1, 2, 3, np.nan]])
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+def content(path: str, value: bytes) -> Callable[[Path], object]:
+    return lambda root: (root / path).write_bytes(value)
+
+
+def folder(path: str) -> Callable[[Path], object]:
+    def spoil(root: Path) -> None:
+        (root / path).unlink()
+        (root / path).mkdir()
+
+    return spoil
+
+
+def archived(root: Path) -> None:
+    with (root / "target/1/trn_label.npy").open("wb") as file:
+        np.savez(file, np.ones(3))
+
+
+def from_zero(root: Path) -> None:
+    for number in (1, 2, 3):
+        (root / "target" / str(number)).rename(root / "target" / str(number - 1))
+
+
+def grouped(root: Path) -> None:
+    for path in DIMENSIONS:
+        with h5py.File(root / path, "r+") as features:
+            for name in list(features):
+                features.move(name, f"session/{name}")
+
+
+def dead_link(root: Path) -> None:
+    change_sequence(root / "V/denseface.h5", h5py.SoftLink("/nowhere"))
+
+
+def damaged(root: Path) -> None:
+    file = root / "A/comparE.h5"
+    data = bytearray(file.read_bytes())
+    data[700:1500] = bytes(800)
+    file.write_bytes(data)
+
+
+def decode(change: Callable[[str], object]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: np.array([change(name.decode() if isinstance(name, bytes) else name) for name in x.reshape(-1)])
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no such folder": (shutil.rmtree, "target is missing"),
     "HDF5 truncated": (truncated("A/comparE.h5"), "comparE.h5"),
@@ -271,8 +327,38 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "labels of text": (array("2/tst_label.npy", lambda x: x.astype(str)), "tst_label.npy"),
     "fewer labels than names": (array("3/val_label.npy", lambda x: x[:-1]), "7 labels for 8"),
     "two labels for one utterance": (other_label, "another label"),
-    "two utterances with one name": (array("3/val_int2name.npy", lambda x: np.repeat(x[:4], 2, 0)), "twice"),
+    "two utterances with one name": (array("3/val_int2name.npy", lambda x: np.repeat(x[:4], 2, 0)), "more than once"),
     "an utterance in train and test": (same_in_train_and_test, "8 utterances of fold 1 are in both train and test"),
+    "a pointer for features": (content("A/comparE.h5", POINTER), "git lfs pull"),
+    "a pointer for labels": (content("target/1/trn_label.npy", POINTER), "git lfs pull"),
+    "a web page for features": (content("A/comparE.h5", b"<!DOCTYPE html>"), "is a web page"),
+    "an empty file of features": (content("A/comparE.h5", b""), "is empty"),
+    "NumPy for HDF5": (content("A/comparE.h5", b"\x93NUMPY"), "is a NumPy file by its content"),
+    "HDF5 truncated late": (truncated("L/bert_large.h5", 5000), "or another program still writes to it"),
+    "HDF5 damaged": (damaged, "is damaged, or another program writes to it"),
+    "a folder for features": (folder("A/comparE.h5"), "is a folder"),
+    "a folder for labels": (folder("target/1/trn_label.npy"), "is a folder"),
+    "an archive of arrays": (archived, "is a ZIP file by its content"),
+    "folds from 0": (from_zero, "numbered from 1 without gaps, and there are 0, 1, 2"),
+    "features in groups": (grouped, "as session/Ses01F_impro01_F001, in a group"),
+    "a dead link": (dead_link, "lacks 'Ses02M_impro01_F002'"),
+    "a null dataset": (sequence(h5py.Empty("f4")), "not None float32"),
+    "complex features": (sequence(np.ones((2, 4)) * 1j), "complex128"),
+    "one name without a dimension": (
+        array("1/trn_int2name.npy", lambda x: x[0, 0]),
+        "N > 0, not ()",
+    ),
+    "names that are not Unicode": (
+        array("1/trn_int2name.npy", lambda x: np.full((len(x), 8), 0x110000, np.uint32).view("U8")),
+        "text that is not Unicode",
+    ),
+    "names in a row": (array("1/trn_int2name.npy", lambda x: x.T), "N > 0, not (1, "),
+    "names as objects": (array("1/trn_int2name.npy", lambda x: x.astype(object)), "np.save(file, np.array("),
+    "labels as objects": (array("1/trn_label.npy", lambda x: x.astype(object)), "np.save(file, np.array("),
+    "one label without a dimension": (array("1/trn_label.npy", lambda x: x[0, 0]), "not () int64"),
+    "labels that are NaN": (array("1/trn_label.npy", lambda x: x[:, :1] * np.nan), "the label nan"),
+    "names in other case": (lambda root: rename_targets(root, str.lower), "'Ses01F_impro01_F001', which looks like it"),
+    "names that look alike": (array("3/val_int2name.npy", decode(lambda name: name + " ")), "differ only in spaces"),
     "one class": (one_class, "only one class has utterances"),
 }
 
@@ -309,7 +395,7 @@ def test_a_hostile_layout_is_refused_in_one_sentence(
     ("options", "expected"),
     [
         (("--classes", "only"), "--classes has 1 names"),
-        (("--classes", "x,x"), "names a class twice"),
+        (("--classes", "x,x"), "names x twice"),
         (("--name", "../outside"), "not a valid name for a corpus"),
         (("--name", "digits"), "already"),
         (("--speaker-pattern", "("), "not a valid regular expression"),
@@ -336,3 +422,177 @@ def test_a_sequence_without_frames_is_a_modality_that_an_utterance_lacks(root: P
     assert (~corpus.present).sum(0).tolist() == [0, 1, 0]
     assert any(finding.check == "missing" and "Ses02M_impro01_F002" in finding.message for finding in findings)
     assert write_corpus(corpus, tmp_path / "gaps").fingerprint
+
+
+def rewrite(root: Path, change: Callable[[np.ndarray], np.ndarray], **options: Any) -> None:
+    for path in DIMENSIONS:
+        with h5py.File(root / path, "r+") as features:
+            for name in list(features):
+                values = change(features[name][()])
+                del features[name]
+                features.create_dataset(name, data=values, **options)
+
+
+def rename(root: Path, change: Callable[[str], str]) -> None:
+    """Rename utterances, in the targets and in the files of features."""
+    for file in root.glob("target/*/*_int2name.npy"):
+        change_array(file, decode(change))
+    for path in DIMENSIONS:
+        with h5py.File(root / path, "r+") as features:
+            for name in list(features):
+                features.move(name, change(name))
+
+
+def rename_targets(root: Path, change: Callable[[str], object]) -> None:
+    for file in root.glob("target/*/*_int2name.npy"):
+        change_array(file, decode(change))
+
+
+def relabel(root: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    for file in root.glob("target/*/*_label.npy"):
+        change_array(file, lambda x: change(x.argmax(1)))
+
+
+@pytest.mark.parametrize("kind", ["f2", ">f4", "f4", ">f8", "i1", ">i8", "u2"])
+def test_features_of_every_kind_of_number_are_the_same_corpus(root: Path, kind: str) -> None:
+    rewrite(root, lambda x: np.abs(np.round(x)).astype("f4"))
+    expected, _ = import_mmin(root, "x")
+    rewrite(root, lambda x: x.astype(kind))
+    corpus, _ = import_mmin(root, "x")
+    for modality, sequences in expected.sequences.items():
+        assert np.array_equal(corpus.sequences[modality].values, sequences.values)
+
+
+@pytest.mark.parametrize(
+    "options", [{"compression": "gzip", "shuffle": True, "chunks": True}, {"maxshape": (None, None)}]
+)
+def test_compressed_and_chunked_features_are_the_same_corpus(root: Path, options: dict[str, Any]) -> None:
+    expected, _ = import_mmin(root, "x")
+    rewrite(root, np.asfortranarray, **options)
+    assert np.array_equal(import_mmin(root, "x")[0].sequences["v"].values, expected.sequences["v"].values)
+
+
+def test_names_with_a_slash_lie_in_groups(root: Path) -> None:
+    rename(root, lambda name: name.replace("_", "/"))
+    corpus, findings = import_mmin(root, "x")
+    assert corpus.names[0] == "Ses01F/impro01/F001"
+    assert not any(finding.check == "extra features" for finding in findings)
+    with h5py.File(root / "V/denseface.h5", "r+") as features:
+        features["Ses01F/impro01/other"] = np.ones((2, 4))
+    assert checks(root)["warning extra features"].endswith("1 utterances are in no fold; left out")
+
+
+def test_features_that_cannot_fit_into_memory_are_refused(root: Path, tmp_path: Path) -> None:
+    change_sequence(root / "V/denseface.h5", None)
+    with h5py.File(root / "V/denseface.h5", "r+") as features:
+        features.create_dataset("Ses02M_impro01_F002", shape=(2**60, 4), dtype="f4", chunks=(1, 4))
+    assert "do not fit into memory" in refusal(root, tmp_path / "store")
+
+
+def test_a_group_that_contains_itself_is_read_once(root: Path) -> None:
+    with h5py.File(root / "V/denseface.h5", "r+") as features:
+        features["self"] = features["/"]
+    assert len(import_mmin(root, "x")[0]) == 48
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name: unicodedata.normalize("NFD", name),
+        lambda name: unicodedata.normalize("NFD", name).encode(),
+        lambda name: f"{name} ",
+    ],
+    ids=["decomposed accents", "decomposed accents in bytes", "a space at the end"],
+)
+def test_names_that_look_alike_are_the_same(root: Path, change: Callable[[str], object]) -> None:
+    rename(root, lambda name: f"Zoë-{name}")
+    expected, _ = import_mmin(root, "x")
+    rename_targets(root, lambda name: change(name))
+    corpus, _ = import_mmin(root, "x")
+    assert np.array_equal(corpus.sequences["t"].values, expected.sequences["t"].values)
+    assert np.array_equal(corpus.labels, expected.labels)
+
+
+def test_names_of_features_in_latin_1_are_found(root: Path) -> None:
+    rename(root, lambda name: f"Zoë-{name}")
+    expected, _ = import_mmin(root, "x")
+    with h5py.File(root / "A/comparE.h5", "r+") as features:
+        for name in list(features):
+            features.id.move(name.encode(), name.encode("latin1"))
+    assert np.array_equal(import_mmin(root, "x")[0].sequences["a"].values, expected.sequences["a"].values)
+
+
+@pytest.mark.parametrize(
+    ("change", "classes"),
+    [
+        (lambda x: x, ("0", "1")),
+        (lambda x: x + 1, ("1", "2")),
+        (lambda x: 3 * x + 4, ("4", "7")),
+        (lambda x: 9 * x + 1, ("1", "10")),
+        (lambda x: (x + 1.0)[:, None], ("1", "2")),
+    ],
+)
+def test_labels_from_another_number_or_with_gaps_are_the_same_folds(
+    root: Path, change: Callable[[np.ndarray], np.ndarray], classes: tuple[str, ...]
+) -> None:
+    expected, _ = import_mmin(root, "x")
+    relabel(root, change)
+    corpus, findings = import_mmin(root, "x")
+    assert corpus.classes == classes
+    assert np.array_equal(corpus.labels, expected.labels)
+    assert not any(finding.check == "classes" and finding.severity != "note" for finding in findings)
+
+
+def test_labels_from_1_take_the_names_of_the_classes_in_order(root: Path) -> None:
+    relabel(root, lambda x: x + 1)
+    corpus, findings = import_mmin(root, "x", classes=["calm", "angry"])
+    assert corpus.classes == ("calm", "angry")
+    assert corpus.labels.tolist() == import_mmin(root, "x")[0].labels.tolist()
+    assert any(finding.message == "1 is calm, 2 is angry, as --classes orders them" for finding in findings)
+
+
+def test_one_hot_labels_are_positions_even_if_classes_are_numbers(root: Path) -> None:
+    expected, _ = import_mmin(root, "x")
+    assert np.array_equal(import_mmin(root, "x", classes=["1", "0"])[0].labels, expected.labels)
+
+
+def test_labels_of_iemocap_from_1_get_its_names(root: Path) -> None:
+    for file in root.glob("target/*/*_label.npy"):
+        change_array(file, lambda x: np.arange(len(x)) % 4 + 1)
+    assert import_mmin(root, "x")[0].classes == tuple(IEMOCAP_COUNTS)
+
+
+def test_broken_utterances_can_be_left_out_of_every_fold(root: Path) -> None:
+    expected, _ = import_mmin(root, "x")
+    change_sequence(root / "V/denseface.h5", NAN)
+    assert "--leave-out broken" in checks(root)["error not a number"]
+    corpus, findings = import_mmin(root, "x", leave_out="broken")
+    broken = expected.names.index("Ses02M_impro01_F002")
+    assert corpus.names == [name for index, name in enumerate(expected.names) if index != broken]
+    for number, fold in expected.folds.items():
+        for name in SETS:
+            kept = [expected.names[index] for index in fold[name] if index != broken]
+            assert [corpus.names[index] for index in corpus.folds[number][name]] == kept
+    assert any(f.check == "left out" and f.message.startswith("1 of 48 utterances") for f in findings)
+
+
+HOLD = """
+import sys, h5py
+with h5py.File(sys.argv[1], "r+") as file:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_file_that_another_program_has_open_is_not_called_damaged(root: Path, tmp_path: Path) -> None:
+    file = root / "V/denseface.h5"
+    command = [sys.executable, "-c", HOLD, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "open\n"
+        message = refusal(root, tmp_path / "store")
+        other.communicate()
+    assert f"{file} is open in another program" in message
+    assert "HDF5_USE_FILE_LOCKING=FALSE" in message
+    assert "export" not in message
+    assert len(import_mmin(root, "x")[0]) == 48

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifmmin.data.corpus import Fold
+from ifmmin.data.corpus import SETS, Fold
 from ifmmin.data.errors import CorpusError
 from ifmmin.data.splits import split
 
@@ -56,6 +56,28 @@ def test_a_seed_makes_the_same_folds_again_and_another_makes_others() -> None:
     first, again, other = (split(table(90, None), "stratified:5", seed) for seed in (1, 1, 2))
     assert all(np.array_equal(first[n].test, again[n].test) for n in first)
     assert any(not np.array_equal(first[n].test, other[n].test) for n in first)
+
+
+@pytest.mark.parametrize("speakers", [None, 12])
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (0, 4, 9), (-1, 0, 1)])
+def test_labels_that_begin_elsewhere_or_have_gaps_make_the_same_folds(
+    numbers: tuple[int, ...], speakers: int | None
+) -> None:
+    expected, plain = split(table(90, speakers), "stratified:5", 0), table(90, speakers)
+    others = plain.set_column(1, "label", pa.array(np.array(numbers)[plain["label"].to_numpy()]))
+    folds = split(others, "stratified:5", 0)
+    assert all(np.array_equal(folds[n][name], expected[n][name]) for n in expected for name in SETS)
+
+
+def test_a_missing_value_is_a_group_of_its_own() -> None:
+    names = ["s1", None, "s2", None, "s3", None] * 10
+    corpus = pa.table({"utterance": list(map(str, range(60))), "label": np.arange(60) % 2, "speaker": names})
+    folds = split(corpus, "speaker", 0)
+    check(folds, 60)
+    assert len(folds) == 10
+    tested = [np.count_nonzero(np.arange(1, 60, 2)[:, None] == fold.test) for fold in folds.values()]
+    assert sum(tested) == 30
+    assert max(tested) < 30
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What holds of all pages: they are those of the code, they are short, and they are in the words of the project."""
+"""What holds of all pages: they are those of the code, they are short, and their links and examples work."""
 
 import importlib.util
 import re
@@ -14,12 +14,6 @@ from tests.docs.blocks import DOCS, PAGES, ROOT, blocks_of
 from tests.small import make_corpus
 
 README_WORDS = 700
-BANNED = re.compile(
-    r"\b(told|mend(?:s|ed|ing)?|what it comes to|comes? to what|hyper-parameters?|"
-    r"(?<!there )is no (?!longer\b|more\b|less\b|such\b)|"
-    r"(?:its|their) own[.,;:])",
-    re.IGNORECASE,
-)
 
 
 def load(file: Path) -> ModuleType:
@@ -43,12 +37,6 @@ REFERENCE = load(DOCS / "reference.py")
 def test_the_reference_is_that_of_the_code(name: str) -> None:
     written = (DOCS / "reference" / f"{name}.md").read_text(encoding="utf-8")
     assert written == REFERENCE.PAGES[name]() + "\n", "run `python docs/reference.py`"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_has_no_banned_words(page: Path) -> None:
-    lines = page.read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if BANNED.search(line)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

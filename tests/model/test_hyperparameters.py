@@ -97,3 +97,18 @@ def test_hyperparameters_need_no_pytorch() -> None:
     program = "import sys, ifmmin.model.hyperparameters; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), float("inf"), "nan", None, True])
+@pytest.mark.parametrize("name", ["epochs", "learning_rate"])
+def test_what_is_not_a_finite_number_is_refused(name: str, value: object) -> None:
+    item = next(item for item in hyperparameters_of(TrainingHyperparameters) if item.name == name)
+    with pytest.raises(UserError, match="must be a finite number"):
+        item.accept(value)
+
+
+def test_whole_numbers_are_those_of_32_bits() -> None:
+    epochs = hyperparameters_of(TrainingHyperparameters)[0]
+    assert epochs.accept(2**31 - 1) == 2**31 - 1
+    with pytest.raises(UserError, match=r"epochs is 1e\+300; it must be below 2\^31"):
+        epochs.accept(1e300)

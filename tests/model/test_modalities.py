@@ -52,7 +52,7 @@ def on_each_corpus() -> Iterator[object]:
         for system in SYSTEMS.values():
             if len(corpus.letters) >= system.fewest_modalities and set(system.needs) <= set(corpus.letters):
                 fast = system.name == REFERENCE or (name == "two with gaps" and system.name == "mctn")
-                marks = [] if fast else pytest.mark.slow  # a minute for all of them
+                marks = () if fast else (pytest.mark.slow,)  # a minute for all of them
                 yield pytest.param(system, corpus, id=f"{system.name}, {name}", marks=marks)
 
 
@@ -372,5 +372,5 @@ def test_the_width_of_a_network_is_that_of_all_modalities(count: int) -> None:
     shape = Shape(modalities, dict.fromkeys("abcde"[:count], 3), 4)
     network = IFMMIN(shape, 0.5, hidden=8)
     assert len(network.selection) == 2**count - 2
-    first: Tensor = next(network.imagination.blocks[0].parameters())  # type: ignore[assignment]
+    first: Tensor = next(network.imagination.blocks[0].parameters())
     assert first.shape[1] == 8 * count

@@ -6,20 +6,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from ifmmin.data.catalogue import folder_for
 from ifmmin.data.corpus import Corpus, Fold, Sequences, write_corpus
 from ifmmin.model.systems import DEFINITIONS, SYSTEMS, register
+from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
+from ifmmin.orchestrator.analysis.results import load_results
 from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.stages import execute
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import Compute, load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, make_plan
+from ifmmin.orchestrator.reporting.report import Report, make_report
 from ifmmin.orchestrator.store import Store
+from ifmmin.orchestrator.tracking.client import PARENT
+from ifmmin.orchestrator.tracking.experiments import Tracker, compared_runs
 from tests.data.test_table import write_tables
 from tests.model.newcomers import NEWCOMERS
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 CLASSES = ["class 0", "class 1", "class 2"]
 PROBABILITIES = [f"p_{name}" for name in CLASSES]
@@ -39,7 +45,7 @@ def finished_experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     location = str(tmp_path_factory.mktemp("finished") / "store")
     write_corpus(make_corpus(), folder_for("small", location))
     changes = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", "storage": location}
-    experiment = Experiment.of(load_configuration("demo", changes))
+    experiment = Experiment.of(load_configuration(IF_MMIN, changes))
     experiment.record()
     run_in_this_process(experiment.plan, experiment.corpus, experiment.store)
     return experiment
@@ -119,3 +125,34 @@ def folder(tmp_path: Path) -> Path:
     """A working folder whose store has the corpus `small`."""
     write_corpus(make_corpus(), folder_for("small", tmp_path / "ifmmin-store"))
     return tmp_path
+
+
+def with_changes(experiment: Experiment, **changes: object) -> Experiment:
+    """The same experiment with other keys in its configuration, and the plan that follows."""
+    changes = {"corpus": "small", "hyperparameters": {"epochs": 2}, "folds": "1-3", **changes}
+    configuration = load_configuration(IF_MMIN, changes)
+    plan = make_plan(configuration, experiment.corpus)
+    return replace(experiment, configuration=configuration, plan=plan)
+
+
+def analysis_of(experiment: Experiment) -> Analysis:
+    results = load_results(experiment.plan, experiment.store, experiment.corpus.letters)
+    assert results is not None
+    return analyse(experiment, results)
+
+
+@pytest.fixture(scope="module")
+def report(finished_experiment: Experiment) -> Report:
+    return make_report(analysis_of(finished_experiment))
+
+
+def finish(experiment: Experiment, report: Report) -> None:
+    """What a run does in the end, on a fresh tracker; with the figures of another report, for they take seconds."""
+    Tracker(experiment).finish(replace(report, analysis=analysis_of(experiment)))
+
+
+def tree(client: MlflowClient, experiment: str) -> tuple[MlflowRun, list[MlflowRun]]:
+    """The one parent of an experiment and its children by fold."""
+    experiment_id, (parent,) = compared_runs(experiment)
+    children = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent}'")
+    return client.get_run(parent), sorted(children, key=lambda child: child.data.params["fold"])

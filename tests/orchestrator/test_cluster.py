@@ -9,7 +9,8 @@ import pytest
 import ray
 
 from ifmmin.data.errors import UserError
-from ifmmin.orchestrator.execution.cluster import describe_cluster, ray_session
+from ifmmin.orchestrator.execution.cluster import ray_session
+from ifmmin.orchestrator.execution.resources import describe_cluster
 from ifmmin.orchestrator.planning.configuration import Compute
 from ifmmin.orchestrator.store import Store
 from tests.chaos import Driver, bits, cluster_of, disturb

@@ -56,6 +56,7 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     status, report, errors = call(folder, "report", "demo")
     assert status == 0, errors
     assert table_of(report) == table_of(output)
+    assert "With one of three modalities available, if-mmin has" in output
     assert "Report: ifmmin-store/reports/demo/report.html" in output
     assert (folder / "ifmmin-store/reports/demo/report.html").read_text().startswith("<!doctype html>")
     tables = json.loads(call(folder, "report", "demo", "--format", "json")[1])
@@ -67,7 +68,20 @@ def test_a_run_is_killed_interrupted_finished_repeated_and_reported(folder: Path
     assert (folder / "ifmmin-store/reports/demo/report.html").read_text().startswith("<!doctype html>")
 
     plan = json.loads(
-        call(folder, "plan", "demo", "--corpus", "small", "--set", "epochs=2", "--set", "lambda2=1", "--json")[1]
+        call(
+            folder,
+            "plan",
+            "demo",
+            "--corpus",
+            "small",
+            "--systems",
+            "if-mmin",
+            "--set",
+            "epochs=2",
+            "--set",
+            "lambda2=1",
+            "--json",
+        )[1]
     )
     assert [(row["stage"], row["in the store"], row["to run"]) for row in plan["stages"]] == [
         ("pretrain", 3, 0),

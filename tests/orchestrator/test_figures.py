@@ -6,14 +6,16 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
 from ifmmin.data.modalities import AVT
 from ifmmin.orchestrator.analysis.embeddings import embed_run, embed_runs
 from ifmmin.orchestrator.analysis.scores import columns_of
 from ifmmin.orchestrator.analysis.statistics import corrected_t
 from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.reporting import figures
+from ifmmin.orchestrator.reporting import figures, lettering
 from ifmmin.orchestrator.reporting.drawing import Drawing
+from ifmmin.orchestrator.reporting.lettering import label
 from tests.small import ALL_CONDITIONS, LETTERS
 
 COLUMNS = columns_of(LETTERS)
@@ -75,6 +77,13 @@ def test_one_run_has_a_curve_without_a_band() -> None:
     assert not panel.collections
 
 
+def confusion_of(names: list[str]) -> Drawing:
+    """Confusion matrices of one right prediction of each class."""
+    every = np.arange(len(names))
+    parts = [pd.DataFrame({"condition": c, "label": every, "prediction": every}) for c in ALL_CONDITIONS]
+    return figures.confusion_matrices(pd.concat(parts).assign(system="if-mmin", fold=1, seed=0), names)
+
+
 @pytest.mark.parametrize("classes", [4, 10])
 def test_confusion_matrices_are_normalised_by_true_class(classes: int) -> None:
     # Of class 0 one utterance in four is taken for class 1; the last class is never right; the others always are.
@@ -93,6 +102,39 @@ def test_confusion_matrices_are_normalised_by_true_class(classes: int) -> None:
         expected[-1, [0, -1]] = 100, 0
         np.testing.assert_allclose(shares, expected)
         assert [tick.get_text() for tick in panel.get_xticklabels()] == names
+
+
+SCRIPTS = {
+    "chinese": ["高兴", "悲伤", "愤怒"],
+    "japanese": ["喜び", "カナシミ", "怒り"],
+    "korean": ["기쁨", "슬픔", "분노"],
+    "arabic": ["سعيد", "حزين", "غاضب"],
+    "hindi": ["ख़ुश", "दुखी", "नाराज़"],
+    "russian": ["радость", "грусть", "гнев"],
+    "emoji": ["😀", "😢", "😡"],
+    "mathematics": ["$x$", "a_b^c", "\\frac{"],
+    "control": ["a\tb", "a\u200bb", "\x07"],
+    "long": ["joy", "sadness " * 12, "anger"],
+}
+
+
+@pytest.mark.parametrize("names", SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_classes_in_any_script_are_legible(names: list[str]) -> None:
+    drawing = confusion_of(names)
+    ticks = [tick.get_text() for tick in drawn(drawing).axes[0].get_yticklabels()]
+    if ticks != names:
+        assert ticks == ["1", "2", "3"]
+        assert all(" ".join(name.split()) in drawing.caption for name in names)
+    assert set(drawing.files) == {"confusion_matrices.png", "confusion_matrices.pdf"}  # a missing glyph would warn
+
+
+def test_only_fonts_that_have_the_letters_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = [entry for entry in fontManager.ttflist if entry.name.startswith(("DejaVu", "Last Resort", "cm"))]
+    monkeypatch.setattr(fontManager, "ttflist", shipped)
+    lettering._families.cache_clear()
+    assert label(SCRIPTS["russian"]) == lettering.Labels(SCRIPTS["russian"], ("sans-serif",), "")
+    assert label(SCRIPTS["chinese"]).key == "1 高兴, 2 悲伤, 3 愤怒."
+    lettering._families.cache_clear()
 
 
 def scores(wa: dict[str, dict[str, float]]) -> pd.DataFrame:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from ifmmin.data.corpus import Corpus, Fold, compute_fingerprint
 from ifmmin.orchestrator.planning.configuration import Configuration, load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, PlanError, make_plan, stages_to_run
-from tests.small import ALL_CONDITIONS, make_corpus
+from tests.small import ALL_CONDITIONS, IF_MMIN, make_corpus
 
 CORPUS = make_corpus()
 
 
 def configure(**overrides: object) -> Configuration:
-    return load_configuration("demo", overrides)
+    return load_configuration(IF_MMIN, overrides)
 
 
 def plan_of(corpus: Corpus = CORPUS, **overrides: object) -> Plan:

@@ -61,11 +61,57 @@ def test_what_cannot_be_predicted_is_refused_in_one_sentence(trained: Experiment
         np.save(file, np.zeros((3, 9)))
     with pytest.raises(UserError, match="modality v has 9 features; the trained runs expect 4"):
         predict("demo", root, output, storage=location)
-    name = trained.corpus.names[trained.corpus.folds[1].test[0]]
-    for modality in "avt":
-        (root / modality / f"{name}.npy").unlink()
-    with pytest.raises(UserError, match=f"{name} has no modality"):
-        predict("demo", root, output, storage=location)
     shutil.rmtree(root)
-    with pytest.raises(UserError, match=r"utterances\.csv is missing"):
+    with pytest.raises(UserError, match="is not a folder"):
         predict("demo", root, output, storage=location)
+
+
+def test_an_utterance_without_any_modality_is_left_out_and_named(
+    trained: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, location = inputs_of(trained.corpus, 1, tmp_path / "inputs"), trained.store.location
+    names = [trained.corpus.names[row] for row in trained.corpus.folds[1].test]
+    predict("demo", root, tmp_path / "all.csv", storage=location)
+    assert "Left out" not in capsys.readouterr().out
+    for modality in "avt":
+        (root / modality / f"{names[2]}.npy").unlink()
+        np.save(root / modality / f"{names[4]}.npy", np.zeros((0, 5)))
+    predict("demo", root, tmp_path / "some.csv", storage=location)
+    assert f"Left out for lack of any modality: {names[2]}, {names[4]}." in capsys.readouterr().out
+    everything, some = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("all", "some"))
+    others = everything[~everything["utterance"].isin([names[2], names[4]])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some, others, check_exact=True)
+    for modality in "avt":
+        shutil.rmtree(root / modality)
+    with pytest.raises(UserError, match="No utterance has a modality") as caught:
+        predict("demo", root, tmp_path / "none.csv", storage=location)
+    assert all(name in str(caught.value) for name in names)
+    assert not (tmp_path / "none.csv").exists()
+
+
+@pytest.mark.parametrize("empty", [np.zeros((0, 4), np.float32), np.zeros(0)])
+def test_a_file_without_frames_is_a_missing_modality(trained: Experiment, tmp_path: Path, empty: np.ndarray) -> None:
+    root = inputs_of(trained.corpus, 1, tmp_path / "inputs")
+    names = [trained.corpus.names[row] for row in trained.corpus.folds[1].test]
+    np.save(root / "v" / f"{names[1]}.npy", empty)
+    predict("demo", root, tmp_path / "o.csv", storage=trained.store.location)
+    assert pd.read_csv(tmp_path / "o.csv")["condition"].tolist()[:3] == ["avt", "at", "avt"]
+
+
+def test_damaged_features_are_refused_with_all_utterances_that_have_them(trained: Experiment, tmp_path: Path) -> None:
+    root = inputs_of(trained.corpus, 1, tmp_path / "inputs")
+    names = [trained.corpus.names[row] for row in trained.corpus.folds[1].test]
+    for name, modality, value in ((names[1], "a", np.nan), (names[3], "a", -np.inf), (names[3], "t", np.nan)):
+        values = np.load(root / modality / f"{name}.npy")
+        values[0, 0] = value
+        np.save(root / modality / f"{name}.npy", values)
+    with pytest.raises(UserError, match=f"{names[1]} in a, {names[3]} in a and t; fix them"):
+        predict("demo", root, tmp_path / "o.csv", storage=trained.store.location)
+
+
+def test_one_file_of_another_width_is_named(trained: Experiment, tmp_path: Path) -> None:
+    root = inputs_of(trained.corpus, 1, tmp_path / "inputs")
+    name = trained.corpus.names[trained.corpus.folds[1].test[1]]
+    np.save(root / "v" / f"{name}.npy", np.zeros((3, 9)))
+    with pytest.raises(UserError, match=rf"features of modality v.*\({name}\)"):
+        predict("demo", root, tmp_path / "o.csv", storage=trained.store.location)

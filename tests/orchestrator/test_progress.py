@@ -10,12 +10,12 @@ from ifmmin.orchestrator.execution.events import EpochEnded, Failed, Finished, S
 from ifmmin.orchestrator.execution.pace import Pace
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Plan, make_plan
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 
 @pytest.fixture
 def plan() -> Plan:
-    return make_plan(load_configuration("demo", {"folds": "1-2", "hyperparameters": {"epochs": 10}}), make_corpus())
+    return make_plan(load_configuration(IF_MMIN, {"folds": "1-2", "hyperparameters": {"epochs": 10}}), make_corpus())
 
 
 def display_of(plan: Plan, *, terminal: bool) -> tuple[Display, io.StringIO]:

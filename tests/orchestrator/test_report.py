@@ -21,7 +21,8 @@ from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import make_plan, protocol_plan
 from ifmmin.orchestrator.reporting.report import Report, make_report, report_files, report_of
-from ifmmin.orchestrator.store import Store
+from ifmmin.orchestrator.store import Store, StoreError
+from ifmmin.orchestrator.workflows import choose_runs, load_complete
 from tests.model.newcomers import EXPERTS
 from tests.orchestrator.conftest import run_in_this_process
 from tests.small import ALL_CONDITIONS
@@ -114,6 +115,24 @@ def test_the_page_says_what_is_complete_how_it_was_made_and_what_the_audit_said(
     assert messages
     for expected in ("5 of 6 runs complete", "torch 2.13", "lambda2", "epochs: 2", *messages):
         assert expected in text
+
+
+def test_the_page_opens_with_the_answer(compared: Experiment, files: dict[str, bytes]) -> None:
+    answer = analysis_of(compared).headline
+    assert len(answer.sentences) == 3
+    text = files["report.html"].decode()
+    before_the_first_table = text[: text.index("<table")]
+    assert all(escape(sentence) in before_the_first_table for sentence in (*answer.sentences, answer.note))
+
+
+def test_results_of_earlier_code_are_not_called_missing(compared: Experiment, tmp_path: Path) -> None:
+    experiment = replace(compared, store=Store(tmp_path))
+    with pytest.raises(StoreError, match="No run of experiment 'demo' is complete yet; run it first"):
+        load_complete(experiment)
+    experiment.store.write_report("demo", {"report.html": b"page"}, "earlier")
+    for ask in (load_complete, lambda experiment: choose_runs(experiment, None, None, None)):
+        with pytest.raises(StoreError, match="earlier version of the code or of its corpus; run it again"):
+            ask(experiment)
 
 
 def test_there_are_tables_and_figures_for_papers_and_programs(files: dict[str, bytes]) -> None:

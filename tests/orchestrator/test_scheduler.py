@@ -32,7 +32,7 @@ from ifmmin.orchestrator.planning.plan import Plan, make_plan
 from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store, StoreError
 from tests.gate import Gate, wait_until
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -41,7 +41,7 @@ CORPUS = replace(make_corpus(), fingerprint="small")
 
 def configure(workers: int, **overrides: object) -> Configuration:
     changes = {"hyperparameters": {"epochs": 2}, "compute": {"workers": workers}, **overrides}
-    return load_configuration("demo", changes)
+    return load_configuration(IF_MMIN, changes)
 
 
 @dataclass

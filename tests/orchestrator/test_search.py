@@ -18,7 +18,7 @@ from ifmmin.orchestrator.planning.configuration import Configuration, load_confi
 from ifmmin.orchestrator.planning.plan import make_plan
 from ifmmin.orchestrator.search.driver import TrialChanged, run_search
 from ifmmin.orchestrator.search.figures import search_files, trials_table
-from ifmmin.orchestrator.search.space import check_space, first_hyperparameters
+from ifmmin.orchestrator.search.space import check_space, first_hyperparameters, limit_of, search_of
 from ifmmin.orchestrator.search.trials import (
     CostCounter,
     SearchError,
@@ -94,6 +94,7 @@ def test_the_first_trial_has_the_hyperparameters_of_the_paper_where_they_lie_in_
         ({"search": {"space": {"lamda2": {"low": 1, "high": 2}}}}, "no hyperparameter 'lamda2'; did you mean"),
         ({"search": {"space": {"moment_order": {"low": 0, "high": 3}}}}, "moment_order is 0; it must be at least 1"),
         ({"search": {"space": {"moment_order": {"low": 1.5, "high": 3}}}}, "must be whole numbers"),
+        ({"search": {"space": {"moment_order": [2, 3, 2.0]}}}, "moment_order: 2 is listed twice"),
         ({"search": {"space": {"beta1": {"low": 0.5, "high": 1}}}}, "beta1 is 1.0; it must be below 1"),
     ],
 )
@@ -102,6 +103,31 @@ def test_an_impossible_search_is_refused_in_one_sentence(changes: dict[str, obje
         check_space(configure(**changes), CORPUS)
     assert expected in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "possible"),
+    [
+        ({"moment_order": {"low": 1, "high": 7}}, 20, 7),
+        ({"moment_order": {"low": 1, "high": 7, "log": True}}, 20, 7),
+        ({"moment_order": {"low": 1, "high": 7}}, 5, 5),
+        ({"moment_order": {"low": 1, "high": 2}, "train.epochs": [1, 2, 3]}, 20, 6),
+        ({"lambda2": [0.5, 1.5], "train.epochs": [1, 2, 3]}, 20, 6),
+        ({"moment_order": {"low": 1, "high": 2}, "lambda2": {"low": 1, "high": 2}}, 20, 20),
+    ],
+)
+def test_a_search_has_no_more_trials_than_its_space_allows(
+    space: dict[str, object], trials: int, possible: int
+) -> None:
+    configuration = configure(search={"space": space, "trials": trials})
+    assert search_of(configuration).trials == possible
+    said = limit_of(configuration)
+    if trials == possible:
+        assert said is None
+    else:
+        assert (
+            said == f"The search space has only {possible} different trials, so {possible} are run instead of {trials}."
+        )
 
 
 def test_the_best_hyperparameters_are_run_under_a_name_that_says_so(tmp_path: Path) -> None:
@@ -265,7 +291,9 @@ def test_a_search_killed_twice_keeps_its_trials_and_repeats_nothing(folder: Path
     assert {item["state"] for item in trials()} <= {"completed", "stopped"}
     assert f"{len(completed(folder)) - len(before)} of them now" in output
 
-    status, output, errors = call(folder, "run", "demo", "--corpus", "small", "--best-of", "search")
+    status, output, errors = call(
+        folder, "run", "demo", "--corpus", "small", "--systems", "if-mmin", "--best-of", "search"
+    )
     assert status == 0, errors
     assert "demo-best-of-search on small" in output
     assert "3 stages run, 6 from the store" in output  # only the evaluations were missing

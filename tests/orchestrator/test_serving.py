@@ -30,7 +30,7 @@ def served(client: MlflowClient, trained: Experiment) -> Any:
     """The model of the three runs, as MLflow loads it."""
     run_id = client.create_run(client.create_experiment("served")).info.run_id
     for _ in range(2):  # the second time it is there
-        log_model(client, run_id, trained_runs(trained, trained.plan.runs))
+        log_model(client, run_id, trained_runs(trained, trained.plan.runs), "these runs")
     outputs = client.get_run(run_id).outputs
     assert outputs is not None
     assert len(outputs.model_outputs) == 1
@@ -89,15 +89,50 @@ def test_the_served_model_answers_what_predict_writes_with_modalities_missing(
 def test_what_the_served_model_cannot_answer_is_refused_in_one_sentence(served: Any) -> None:
     utterance = {"utterance": ["x"]}
     for columns, why in (
-        ({"v": [None]}, "Utterance x has no modality"),
+        ({"v": [None]}, r"No utterance has a modality \(x\)"),
+        ({"v": [[]]}, r"No utterance has a modality \(x\)"),
+        ({"v": [[[1.0, None, 1.0, 1.0]]]}, "NaN or infinite features: x in v"),
+        ({"v": [3]}, "v must be time steps"),
+        ({"v": ["loud"]}, "v must be time steps"),
+        ({"v": [[[]]]}, "modality v has 0 features"),
         ({"v": [[[1.0, 2.0]]]}, "modality v has 2 features; the trained runs expect 4"),
         ({"v": [[[1.0], [1.0, 2.0]]]}, "v must be time steps"),
-        ({"v": [[]]}, "v must be time steps"),
     ):
         with pytest.raises(MlflowException, match=why):
             served.predict(pd.DataFrame({**utterance, **columns}))
     with pytest.raises(MlflowException, match="No run of the model has this fold"):
         served.predict(pd.DataFrame({**utterance, "v": [np.ones((2, 4)).tolist()]}), params={"fold": 9})
+
+
+def test_numbers_in_a_request_may_be_whole_or_fractions_and_names_numbers(served: Any) -> None:
+    def answer(*rows: dict[str, object]) -> pd.DataFrame:
+        return ask(served, json.dumps({"dataframe_records": rows, "params": {}}))
+
+    steps: list[list[float]] = [[3, 0, 2, 1], [1, 1, 0, 5]]
+    whole = answer({"utterance": "x", "v": steps}, {"utterance": "y", "v": steps})
+    fractions = answer({"utterance": "x", "v": [[float(x) for x in step] for step in steps]})
+    mixed = answer({"utterance": "x", "v": [[3.0, 0, 2, 1], [1, 1.0, 0, 5]]})
+    pd.testing.assert_frame_equal(whole[:1], fractions)
+    pd.testing.assert_frame_equal(whole[:1], mixed)
+    assert answer({"utterance": 7, "v": steps})["utterance"].tolist() == ["7"]
+
+
+def test_what_a_request_lacks_is_missing_and_an_utterance_without_anything_has_no_row(served: Any) -> None:
+    v, t = [[1, 2, 3, 4]], [[0, 0, 1, 0, 0]]
+    records = [
+        {"utterance": "both", "v": v, "t": t},
+        {"utterance": "empty", "v": [], "t": t},
+        {"utterance": "null", "v": None, "t": t},
+        {"utterance": "absent", "v": v},
+        {"utterance": "nothing", "v": [], "t": None},
+    ]
+    predicted = ask(served, json.dumps({"dataframe_records": records, "params": {}}))
+    assert dict(zip(predicted["utterance"], predicted["condition"], strict=True)) == {
+        "both": "vt",
+        "empty": "t",
+        "null": "t",
+        "absent": "v",
+    }
 
 
 def test_networks_of_each_condition_survive_being_written(trained: Experiment, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ifmmin.orchestrator.execution.stages import Task, execute, execute_together
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import Run, make_plan
 from ifmmin.orchestrator.planning.stage import StageResult
-from tests.small import ALL_CONDITIONS, LETTERS, make_corpus
+from tests.small import ALL_CONDITIONS, IF_MMIN, LETTERS, make_corpus
 
 CORPUS = replace(make_corpus(), fingerprint="small")
 
@@ -22,7 +22,7 @@ def predictions(run: Run, corpus: Corpus, weights: Weights) -> pd.DataFrame:
     return table
 
 
-PLAN = make_plan(load_configuration("demo", {"folds": "1", "hyperparameters": {"epochs": 2}}), CORPUS)
+PLAN = make_plan(load_configuration(IF_MMIN, {"folds": "1", "hyperparameters": {"epochs": 2}}), CORPUS)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_one_stage_needs_neither_ray_nor_mlflow_nor_pydantic() -> None:
 
 
 def test_stages_that_do_not_stack_are_trained_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = make_plan(load_configuration("demo", {"folds": "1-2", "hyperparameters": {"epochs": 1}}), CORPUS)
+    plan = make_plan(load_configuration(IF_MMIN, {"folds": "1-2", "hyperparameters": {"epochs": 1}}), CORPUS)
     stages = [plan.stages[run.stages["pretrain"]] for run in plan.runs]
     alone = [execute(stage, CORPUS, {}).weights for stage in stages]
     name = stages[0].definition

@@ -21,7 +21,7 @@ from ifmmin.orchestrator.planning.plan import Plan, Run
 from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.tracking.experiments import Tracker
 from tests.orchestrator.conftest import run_in_this_process
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def experiment(tmp_path: Path) -> Experiment:
     storage = str(tmp_path / "store")
     write_corpus(make_corpus(), folder_for("small", storage))
     changes = {"corpus": "small", "hyperparameters": {"epochs": 1}, "storage": storage}
-    experiment = Experiment.of(load_configuration("demo", changes))
+    experiment = Experiment.of(load_configuration(IF_MMIN, changes))
     experiment.record()
     run_in_this_process(part_of(experiment.plan, experiment.plan.runs[0]), experiment.corpus, experiment.store)
     return experiment
@@ -100,7 +100,7 @@ def test_an_experiment_that_is_complete_points_to_its_report(
     finished_experiment: Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_status("demo", finished_experiment.store.location, as_json=False)
-    assert "9 of 9 stages are done. ifmmin report demo" in capsys.readouterr().out
+    assert "9 of 9 stages are done. ifmmin report demo --storage " in capsys.readouterr().out
 
 
 class Unreachable(Tracker):

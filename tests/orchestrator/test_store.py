@@ -12,12 +12,12 @@ from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import make_plan
 from ifmmin.orchestrator.planning.stage import Stage, StageResult
 from ifmmin.orchestrator.store import Store, StoreError
-from tests.small import make_corpus
+from tests.small import IF_MMIN, make_corpus
 
 
 @pytest.fixture
 def stage() -> Stage:
-    return next(iter(make_plan(load_configuration("demo", {}), make_corpus()).stages.values()))
+    return next(iter(make_plan(load_configuration(IF_MMIN, {}), make_corpus()).stages.values()))
 
 
 @pytest.fixture
@@ -124,9 +124,12 @@ def test_a_store_that_cannot_be_is_refused_when_the_experiment_is_recorded(tmp_p
 
 def test_an_unknown_experiment_names_the_known_ones(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(StoreError, match="none yet"):
+    with pytest.raises(StoreError, match="no experiment 'paper'; run it first with ifmmin run"):
         store.read_experiment("paper")
     store.write_experiment("demo", {"configuration": {}})
-    with pytest.raises(StoreError, match=r"no experiment 'paper' \(it holds: demo\)"):
+    with pytest.raises(StoreError, match="no experiment 'paper'; known: demo"):
         store.read_experiment("paper")
     assert store.read_experiment("demo") == {"configuration": {}}
+    store.write_search("searched", {})
+    with pytest.raises(StoreError, match="that is the name of a search: ifmmin ui searched shows its trials"):
+        store.read_experiment("searched")

@@ -82,7 +82,7 @@ def test_gaps_are_what_one_gets_by_hand() -> None:
 
 def test_intervals_are_over_speakers_where_each_subgroup_has_several() -> None:
     people = corpus()
-    good = np.array([int(name[-2:]) < 6 for name in people.speakers or []])
+    good = np.array([int(str(name)[-2:]) < 6 for name in people.speakers or []])
     predicted = np.where(good, people.labels, (people.labels + 1) % 3)  # all of a speaker is right, or all is wrong
     scores, gaps = score_subgroups(predictions(people, predicted), people)
     assert gaps.groupby("column")["resampled"].first().to_dict() == {
@@ -103,9 +103,19 @@ def test_without_speakers_utterances_are_resampled() -> None:
     assert set(gaps["resampled"]) == {"utterances"}
 
 
+def test_unknown_speakers_are_not_one_speaker() -> None:
+    people = corpus()
+    names = [None if name in ("speaker 00", "speaker 01") else name for name in people.speakers or []]
+    place = people.utterances.column_names.index("speaker")
+    people = replace(people, utterances=people.utterances.set_column(place, "speaker", pa.array(names)))
+    scores, _ = score_subgroups(predictions(people, people.labels), people)
+    assert scores[scores["column"] == "gender"]["speakers"].tolist() == [5, 5, 5, 5]
+    assert scores[scores["column"] == "gender"]["utterances"].sum() == 2 * len(people)
+
+
 def test_only_subgroups_that_were_predicted_count_in_natural_order() -> None:
     people = corpus()
-    names = [f"speaker {int(name[-2:])}" for name in people.speakers or []]
+    names = [f"speaker {int(str(name)[-2:])}" for name in people.speakers or []]
     place = people.utterances.column_names.index("speaker")
     people = replace(people, utterances=people.utterances.set_column(place, "speaker", pa.array(names)))
     women = [name in ("speaker 3", "speaker 9", "speaker 11") for name in names]

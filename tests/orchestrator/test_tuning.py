@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,6 +99,24 @@ def test_known_trials_are_taken_as_they_ended_and_the_unfinished_go_on() -> None
     assert [len(second.trials[n].means) for n in (2, 3, 4)] == 3 * [len(FOLDS)]
     calls = ray.get(objective.questions.remote())
     assert [fold for value, fold in calls if value == stopped.hyperparameters["lambda2"]] == FOLDS[:2]
+
+
+def test_a_finite_space_is_searched_without_copies_and_to_its_end_when_resumed() -> None:
+    space = {
+        "lambda2": Dimension(Hyperparameter("lambda2", "float", 100.0, ""), (10.0, 30.0)),
+        "moment_order": Dimension(Hyperparameter("moment_order", "int", 5, ""), Range(low=1, high=4, log=True)),
+        "cycle": Dimension(Hyperparameter("cycle", "bool", True, ""), (True, False)),
+    }
+    whole = Task(Search(trials=30, scheduler="none"), space, None, FOLDS[:1], seed=2**32 - 1)
+    first = Kept()
+    few = replace(whole, search=Search(trials=9, scheduler="none"))
+    run_trials(few, Planted.remote(), [], 3, first)  # type: ignore[attr-defined]
+    assert len({tuple(trial.hyperparameters.items()) for trial in first.trials.values()}) == 9
+    known = list(first.trials.values())
+    second = Kept(known)
+    run_trials(whole, Planted.remote(), known, 3, second)  # type: ignore[attr-defined]
+    assert [second.trials[number] for number in range(9)] == known
+    assert len(second.trials) == len({tuple(trial.hyperparameters.items()) for trial in second.trials.values()}) == 16
 
 
 @ray.remote(num_cpus=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from ifmmin.model.metrics import weighted_accuracy
 from ifmmin.orchestrator.analysis.calibration import BINS, expected_calibration_error
 from ifmmin.orchestrator.analysis.scores import conditions_in
 from ifmmin.orchestrator.reporting.drawing import Drawing, panels
+from ifmmin.orchestrator.reporting.lettering import Labels, label
 from ifmmin.orchestrator.reporting.tables import count_runs
 
 
@@ -22,13 +24,14 @@ def confusion_matrices(predictions: pd.DataFrame, classes: Sequence[str]) -> Dra
         predictions: of one system, see `analysis.results.load_predictions`.
         classes: names, in label order.
     """
+    labels = label(classes)
     side = max(2.6, 0.36 * len(classes) + 0.9)
     conditions = conditions_in(predictions)
     figure, axes = panels(*_grid(len(conditions)), width=side, height=side + 0.1)
     figure.get_layout_engine().set(h_pad=0.07)  # type: ignore[union-attr, call-arg]  # a constrained layout
     for condition, panel in zip(conditions, axes, strict=False):
         part = predictions[predictions["condition"] == condition]
-        _draw_matrix(panel, part["label"].to_numpy(), part["prediction"].to_numpy(), classes)
+        _draw_matrix(panel, part["label"].to_numpy(), part["prediction"].to_numpy(), labels)
         accuracy = 100 * weighted_accuracy(part["label"], part["prediction"])
         panel.set_title(f"{condition}: WA {accuracy:.1f} %", fontsize=11)
     for panel in axes[len(conditions) :]:
@@ -39,7 +42,10 @@ def confusion_matrices(predictions: pd.DataFrame, classes: Sequence[str]) -> Dra
         f"the class, in each condition; shares below half a percent are left blank; all test utterances of "
         f"{count_runs(predictions)}."
     )
-    return Drawing("confusion_matrices", figure, caption)
+    if not labels.key:
+        return Drawing("confusion_matrices", figure, caption)
+    numbered = f"{caption} Classes are numbered in the order of the corpus, which the report lists."
+    return Drawing("confusion_matrices", figure, numbered, f"They are {labels.key}")
 
 
 def reliability_diagrams(bins: pd.DataFrame) -> Drawing:
@@ -80,10 +86,8 @@ def _grid(panels_in_all: int) -> tuple[int, int]:
     return ceil(panels_in_all / columns), columns
 
 
-def _draw_matrix(
-    panel: Axes, labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: Sequence[str]
-) -> None:
-    count = len(classes)
+def _draw_matrix(panel: Axes, labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: Labels) -> None:
+    count = len(classes.texts)
     shares = _confusion(labels, predictions, count)
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for row, column in np.argwhere(shares >= 0.5):
@@ -96,9 +100,10 @@ def _draw_matrix(
             color="white" if shares[row, column] > 55 else "black",
             fontsize=9 if count <= 6 else 7.5,
         )
-    long = max(map(len, classes)) > 2
-    panel.set_xticks(range(count), classes, rotation=45 if long else 0, ha="right" if long else "center")
-    panel.set_yticks(range(count), classes)
+    long = max(map(len, classes.texts)) > 2
+    style: dict[str, Any] = {"fontfamily": classes.families, "parse_math": False}
+    panel.set_xticks(range(count), classes.texts, rotation=45 if long else 0, ha="right" if long else "center", **style)
+    panel.set_yticks(range(count), classes.texts, **style)
     panel.set_xlabel("predicted class", fontsize=8)
 
 
