@@ -329,7 +329,8 @@ def choose_runs(experiment: Experiment, system: str | None, fold: int | None, se
     matching = [run for run in runs if run.system == chosen and fold in (None, run.fold) and seed in (None, run.seed)]
     if not matching:
         raise UserError(
-            f"No complete run of {chosen} has fold {'any' if fold is None else fold} and seed {'any' if seed is None else seed}."
+            f"No complete run of {chosen} has fold {'any' if fold is None else fold} and seed "
+            f"{'any' if seed is None else seed}."
         )
     return matching
 
