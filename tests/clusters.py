@@ -387,7 +387,9 @@ GROUPS = {group.__name__: group for group in (joining, gpus, signals, jobs, surr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], help="by default all")
-    for name in parser.parse_args().groups or GROUPS:
+    names = parser.parse_args().groups or list(GROUPS)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and theirs, would ignore it
+    for name in names:
         root = Path(tempfile.mkdtemp(prefix="c", dir="/tmp"))  # a short path: those of sockets have a limit
         print(f"-- {name}: {GROUPS[name].__doc__}", flush=True)
         try:

@@ -252,7 +252,8 @@ class Tracker:
         tags = {"folds": (run.fold for run in results.runs), "seeds": (run.seed for run in results.runs)}
         for name, numbers in tags.items():
             client.set_tag(run_id, name, write_numbers(numbers))
-        client.set_tag(run_id, LOST, str(losses))
+        if parent.lost or str(losses):
+            client.set_tag(run_id, LOST, str(losses))
         client.set_tag(run_id, REPORTED, reported)
 
     def _log_report(self, client: "MlflowClient", report: "Report") -> None:
@@ -260,11 +261,12 @@ class Tracker:
         if self._report_identity(client) == report.analysis.identity:
             return
         experiment = self._experiment_id(client)
-        runs = self._reports(client)
-        tags = {LEVEL: "report", OF: self._experiment.identity}
-        run_id = (
-            runs[0].info.run_id if runs else client.create_run(experiment, tags=tags, run_name="report").info.run_id
-        )
+        if runs := self._reports(client):
+            run_id = runs[0].info.run_id
+        else:
+            tags = {LEVEL: "report", OF: self._experiment.identity}
+            run_id = client.create_run(experiment, tags=tags, run_name="report").info.run_id
+            self._log_corpus(client, run_id)
         with self._losses.allow("the report"):
             _write_report(client, run_id, report, {})
         client.set_tag(run_id, IDENTITY, report.analysis.identity)

@@ -2,15 +2,17 @@
 
 import os
 import shutil
+import socket
 import sqlite3
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow.tracking import MlflowClient
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -21,7 +23,9 @@ from ifmmin.orchestrator.reporting.report import Report
 from ifmmin.orchestrator.tracking.client import TrackingError, check
 from ifmmin.orchestrator.tracking.experiments import Tracker
 from ifmmin.orchestrator.tracking.faults import hide, shown
+from ifmmin.orchestrator.tracking.pages import serve
 from ifmmin.orchestrator.workflows import run_stages
+from tests.gate import PATIENCE_S
 from tests.orchestrator.conftest import analysis_of, tree, with_changes
 
 
@@ -38,6 +42,11 @@ def address(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None
     """Sets the tracking URI."""
     assert here
     return lambda uri: monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def refusal() -> str:
@@ -214,30 +223,25 @@ def test_a_password_is_hidden_however_it_is_written() -> None:
 
 
 @pytest.fixture
-def older_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
+def older_server(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
     """MLflow's server, but without logged models and dataset inputs, as its second version was."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(tmp_path / "artifacts"))
-    from mlflow.server import app, handlers
-
-    monkeypatch.setattr(handlers, "_tracking_store", None)
-    # The server would set the address of this process, which is the client's too.
-    monkeypatch.setattr("mlflow.server.handlers.utils.set_tracking_uri", lambda _: None)
+    port = free_port()
 
     def answer(request: Request) -> Response:
         if "logged-models" in request.path or request.path.endswith("log-inputs"):
             return Response("no such page", 404)
-        return Response.from_app(app, request.environ)
+        address = f"http://127.0.0.1:{port}{request.full_path}"
+        headers = {"Content-Type": request.headers.get("Content-Type", "")}
+        reply = requests.request(request.method, address, data=request.get_data(), headers=headers, timeout=PATIENCE_S)
+        return Response(reply.content, reply.status_code, content_type=reply.headers.get("Content-Type"))
 
-    with served(answer) as uri:
+    with suppress(KeyboardInterrupt), serve(f"sqlite:///{here}/mlflow.db", port), served(answer) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         yield MlflowClient(uri)
-    monkeypatch.setattr(handlers, "_tracking_store", None)
+        raise KeyboardInterrupt  # ends the pages
 
 
-@pytest.mark.slow  # for its figures, and MLflow makes its database
+@pytest.mark.slow  # for its figures, and MLflow's server
 def test_what_a_server_cannot_keep_costs_that_alone(
     older_server: MlflowClient, finished_experiment: Experiment, report: Report
 ) -> None:

@@ -134,7 +134,7 @@ def test_a_search_and_an_experiment_of_one_name_keep_their_reports(
     experiment = replace(with_changes(finished_experiment, name="both", folds="1"), store=store)
     run_in_this_process(experiment.plan, experiment.corpus, store)
     searched, record = search_of(store.location, "both", hyperparameters={"epochs": 2}, folds="1")
-    record = record.with_trial(0, Trial({"lambda2": 1.0}, (0.5,), "completed"))
+    record = record.with_trial(0, Trial({"lambda2": 1.0, "moment_order": 5}, (0.5,), "completed"))
 
     write_report(analysis_of(experiment))
     page = (tmp_path / "store/reports/both/report.html").read_bytes()

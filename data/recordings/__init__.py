@@ -1,0 +1,1 @@
+"""From recordings to features: layouts of raw corpora, decoding, and extractors."""
