@@ -261,7 +261,9 @@ def fatal(p: Pickle) -> None:
         return p.draw(st.sampled_from(values))
 
     changes: dict[str, Callable[[], object]] = {
-        "repeated": lambda: part.update(id=[next(iter(p.content["train"]["id"]))] * count),
+        "repeated": lambda: p.content["test"].update(
+            id=[next(iter(p.content["train"]["id"]))] * len(p.content["test"]["id"])
+        ),
         "in two sets": lambda: p.content.update(test=p.content["train"]),
         "width": lambda: part.update({key: np.ones((count, 5, 7), "f4")}),
         "count": lambda: part.update({key: np.ones((count + 1, 5, WIDTHS["a"]), "f4")}),
