@@ -447,7 +447,6 @@ FATAL: list[Callable[[Folder], object]] = [
     lambda f: replace_sequence(f, b"text"),
     lambda f: replace_sequence(f, h5py.Empty("f4")),
     lambda f: replace_sequence(f, h5py.SoftLink("/nowhere")),
-    lambda f: replace_sequence(f, np.ones((0, 2))),
     lambda f: spoil_array(f, "label", lambda x: x[:-1]),
     lambda f: spoil_array(f, "label", lambda x: x.astype(str)),
     lambda f: spoil_array(f, "label", lambda x: np.full(len(x), -1)),
