@@ -25,7 +25,7 @@ from ifmmin.data.conditions import (
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.modalities import Modality, letters_of
 from ifmmin.model.draws import Generator
-from ifmmin.model.encoders import SpecificityEncoders
+from ifmmin.model.encoders import Encoders
 from ifmmin.model.hyperparameters import HyperparameterValue, TrainingHyperparameters
 from ifmmin.model.optimization import adam, constant_then_linear
 
@@ -100,7 +100,7 @@ class Network(nn.Module, ABC):
         """
         groups: list[list[nn.Parameter]] = []
         for child in self.children():
-            parts = child.children() if isinstance(child, SpecificityEncoders) else [child]
+            parts = child.children() if isinstance(child, Encoders) else [child]
             groups += [list(part.parameters()) for part in parts]
         groups.append([parameter for _, parameter in self.named_parameters(recurse=False)])
         first = {parameter: index for index, group in reversed(list(enumerate(groups))) for parameter in group}

@@ -7,7 +7,7 @@ through its encoder.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,22 +57,43 @@ class SequenceEncoder(nn.Module):
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Features pooled over each utterance's time steps, (batch, pooled), of (batch, time, features)."""
         if not _may_look(x) or len(x) <= GROUP or lengths.amin() == lengths.amax():
-            return within(run_lstm(self.lstm, x)[0], lengths).amax(1)
+            return self.summarise(run_lstm(self.lstm, x)[0], lengths)
         order = lengths.argsort()
         groups = [(x[rows, : int(lengths[rows[-1]])], lengths[rows]) for rows in torch.split(order, GROUP)]
-        pooled = torch.cat([within(self.lstm(frames)[0], steps).amax(1) for frames, steps in groups])
+        pooled = torch.cat([self.summarise(self.lstm(frames)[0], steps) for frames, steps in groups])
         return pooled[order.argsort()]
 
     def pool_zeros(self, lengths: Tensor, longest: int) -> Tensor:
         """The same for zero inputs of these lengths, (batch, pooled)."""
         zeros = next(self.lstm.parameters()).new_zeros(1, longest, self.lstm.input_size)
         outputs, _ = run_lstm(self.lstm, zeros)
-        running_maximum: Tensor = outputs[0].cummax(0).values
-        return running_maximum[lengths - 1]
+        return self.summarise_prefixes(outputs[0])[lengths - 1]
+
+    def summarise(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """The maximum over time, (batch, hidden), of the LSTM's outputs, (batch, time, hidden)."""
+        return within(outputs, lengths).amax(1)
+
+    def summarise_prefixes(self, outputs: Tensor) -> Tensor:
+        """The same of the first 1, 2, ... outputs, (time, hidden), of one utterance's, (time, hidden)."""
+        maxima: Tensor = outputs.cummax(0).values
+        return maxima
 
     def project(self, pooled: Tensor, generator: Generator | None) -> Tensor:  # noqa: ARG002
         """h_m, (batch, hidden), of pooled features."""
         return pooled
+
+
+class LastOutputEncoder(SequenceEncoder):
+    """A one-layer LSTM, then its output at the last time step."""
+
+    def summarise(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """The last output within each utterance, (batch, hidden), of the LSTM's, (batch, time, hidden)."""
+        last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[-1])
+        return outputs.gather(1, last)[:, 0]
+
+    def summarise_prefixes(self, outputs: Tensor) -> Tensor:
+        """The last of the first 1, 2, ... outputs: these outputs."""
+        return outputs
 
 
 class TextEncoder(nn.Module):
@@ -127,21 +148,6 @@ class VectorEncoder(nn.Module):
         return F.relu(self.output(pooled))
 
 
-ENCODERS: Mapping[Encoder, Callable[[int, int], nn.Module]] = {
-    "lstm": SequenceEncoder,
-    "textcnn": TextEncoder,
-    "linear": VectorEncoder,
-}
-"""The encoder of a modality, by what its corpus says, from the numbers of features and of hidden units."""
-
-
-class InvarianceEncoder(nn.Sequential):
-    """Enc', shared by the modalities: linear, LeakyReLU, linear, LeakyReLU; (..., hidden) to the same shape."""
-
-    def __init__(self, hidden: int = HIDDEN) -> None:
-        super().__init__(nn.Linear(hidden, hidden), nn.LeakyReLU(), nn.Linear(hidden, hidden), nn.LeakyReLU())
-
-
 @dataclass(frozen=True)
 class Encodings:
     """Both encodings of utterances, from which the encoding under any condition is assembled.
@@ -167,7 +173,7 @@ class Encodings:
         return torch.where(available[..., None], self.real, self.zero)
 
 
-class SpecificityEncoders(nn.Module):
+class Encoders(nn.Module):
     """The encoders of all modalities of a corpus side by side, each a child by the modality's letter.
 
     Args:
@@ -175,10 +181,13 @@ class SpecificityEncoders(nn.Module):
         dimensions: how many features each has, by letter.
     """
 
+    kinds: Mapping[Encoder, Callable[[int, int], nn.Module]]
+    """The encoder of a modality, by what its corpus says, from the numbers of features and of hidden units."""
+
     def __init__(self, modalities: Sequence[Modality], dimensions: Mapping[str, int], hidden: int = HIDDEN) -> None:
         super().__init__()
         for modality in modalities:
-            self.add_module(modality.letter, ENCODERS[modality.encoder](dimensions[modality.letter], hidden))
+            self.add_module(modality.letter, self.kinds[modality.encoder](dimensions[modality.letter], hidden))
 
     def of(self, letter: str) -> SpecificityEncoder:
         """The encoder of a modality."""
@@ -214,6 +223,12 @@ class SpecificityEncoders(nn.Module):
         return Encodings(real, zero)
 
 
+class SpecificityEncoders(Encoders):
+    """Enc_m of every modality."""
+
+    kinds: ClassVar = {"lstm": SequenceEncoder, "textcnn": TextEncoder, "linear": VectorEncoder}
+
+
 def _pool_available(encoder: SpecificityEncoder, x: Tensor, lengths: Tensor, available: Tensor) -> Tensor:
     """Features pooled over real inputs where `available`, bool (batch,), and over zeros elsewhere."""
     zeros = encoder.pool_zeros(lengths, x.shape[1])
@@ -232,7 +247,7 @@ def _may_look(x: Tensor) -> bool:
 
 
 @torch.no_grad()
-def encode_set(encoders: SpecificityEncoders, examples: Examples) -> Encodings:
+def encode_set(encoders: Encoders, examples: Examples) -> Encodings:
     """Both encodings of every utterance of a set; of a frozen teacher they are needed once, not in every step."""
     parts = [encoders.both(batch) for batch in examples.batches(ENCODING_BATCH)]
     return Encodings(torch.cat([part.real for part in parts]), torch.cat([part.zero for part in parts]))

@@ -3,7 +3,7 @@
 from ifmmin.data.errors import UserError
 from ifmmin.model.checks import check_system
 from ifmmin.model.definition import StageDefinition, System
-from ifmmin.model.systems import full_modality, if_mmin, if_mmin_ablations, mctn, mmin
+from ifmmin.model.systems import cif_mmin, full_modality, if_mmin, if_mmin_ablations, mctn, mmin
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -16,6 +16,7 @@ SYSTEMS: dict[str, System] = {
         if_mmin_ablations.WITHOUT_INVARIANCE_SYSTEM,
         if_mmin_ablations.UNCASCADED_SYSTEM,
         if_mmin.SYSTEM,
+        cif_mmin.SYSTEM,
     )
 }
 
