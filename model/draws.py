@@ -50,7 +50,7 @@ def uniform_over_time(like: Tensor, generator: Generator) -> Tensor:
         lambda one: torch.randint(-(2**63), 2**63 - 1, (rows,), generator=one, device=one.device), like, generator
     )
     step, feature = (torch.arange(count, device=like.device) for count in (steps, features))
-    by_step = _mixed(seeds[:, None] + (step + 1) * _GOLDEN)
+    by_step = _mixed(seeds.to(like.device)[:, None] + (step + 1) * _GOLDEN)
     by_feature = _mixed(by_step[:, :, None] + (feature + 1) * _GOLDEN)
     uniform: Tensor = _shifted(by_feature, 40).float() / 2**24
     return uniform

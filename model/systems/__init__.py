@@ -3,7 +3,7 @@
 from ifmmin.data.errors import UserError
 from ifmmin.model.checks import check_system
 from ifmmin.model.definition import StageDefinition, System
-from ifmmin.model.systems import cif_mmin, full_modality, if_mmin, if_mmin_ablations, mctn, mmin
+from ifmmin.model.systems import cif_mmin, full_modality, if_mmin, if_mmin_ablations, mctn, mmin, transformer
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -11,6 +11,7 @@ SYSTEMS: dict[str, System] = {
         full_modality.FUSION_SYSTEM,
         full_modality.AUGMENTED_SYSTEM,
         mctn.SYSTEM,
+        transformer.SYSTEM,
         mmin.WITHOUT_CYCLE_SYSTEM,
         mmin.MMIN_SYSTEM,
         if_mmin_ablations.WITHOUT_INVARIANCE_SYSTEM,

@@ -74,7 +74,10 @@ def load_imagination(network: CIFMMIN) -> None:
     for name in [f"encoder_{block}.0.weight" for block in range(5)] + ["transition.0.weight"]:
         weights[name] = weights[name][:, ORDER]
     for name in [f"decoder_{block}.4" for block in range(5)] + ["transition.2"]:
-        weights[f"{name}.weight"], weights[f"{name}.bias"] = weights[f"{name}.weight"][ORDER], weights[f"{name}.bias"][ORDER]
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = (
+            weights[f"{name}.weight"][ORDER],
+            weights[f"{name}.bias"][ORDER],
+        )
     for index, block in enumerate(network.imagination.blocks):
         assert isinstance(block, Autoencoder)
         for position in (0, 2, 4):
