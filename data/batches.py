@@ -1,8 +1,9 @@
 """Batches of utterances as PyTorch tensors: gathered from the sequences of all, standardised and zero-padded."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from ifmmin.data.conditions import Condition, mask_of
 from ifmmin.data.corpus import Corpus, Features, Sequences, SetName, Statistics, standardisation, training_lengths
+from ifmmin.data.dialogues import Dialogues
+
+Unit: TypeAlias = Literal["utterance", "dialogue"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Batch:
         rows: which utterances these are, int64 (batch,).
         present: which modalities each utterance has, bool (batch, modalities); None if every utterance of the set has
             all of them.
+        dialogues: where dialogues are the unit, to which one each utterance belongs, numbered from 0; the utterances of
+            a dialogue stand together in the order of their turns, int64 (batch,).
     """
 
     features: Mapping[str, Tensor]
@@ -33,6 +39,7 @@ class Batch:
     labels: Tensor
     rows: Tensor
     present: Tensor | None = None
+    dialogues: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,9 +66,19 @@ class Examples:
     process copies them into its memory once. The features of a batch are gathered there, and standardised with the
     fold's training statistics, when the batch is drawn. The rows of a batch are known on the CPU, so that nothing waits
     for a GPU.
+
+    Args:
+        unit: what batches are made of, single utterances or whole dialogues.
     """
 
-    def __init__(self, corpus: Corpus, fold: int, set_name: SetName, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        fold: int,
+        set_name: SetName,
+        device: str | torch.device = "cpu",
+        unit: Unit = "utterance",
+    ) -> None:
         indices = corpus.folds[fold][set_name]
         self.device = torch.device(device)
         self.indices = indices
@@ -70,6 +87,7 @@ class Examples:
         self.classes = len(corpus.classes)
         self.labels = torch.from_numpy(corpus.labels[indices])
         self.present = _gaps(torch.from_numpy(corpus.present[indices]))
+        self.dialogues = _dialogues(corpus, indices) if unit == "dialogue" else None
         values, statistics = _values_on(corpus, self.device), standardisation(corpus, fold)
         self._sources = {
             m: _Source.of(corpus.sequences[m], indices, values[m], statistics.get(m), absent)
@@ -82,11 +100,19 @@ class Examples:
     def batch(self, rows: Tensor) -> Batch:
         """The utterances with these row numbers, int64 (batch,), on the CPU."""
         sources = {m: source.at(rows) for m, source in self._sources.items()}
-        return _batch(sources, self.labels[rows], rows, None if self.present is None else self.present[rows])
+        present = None if self.present is None else self.present[rows]
+        return _batch(sources, self.labels[rows], rows, present, self.dialogues)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All utterances in order, `size` at a time."""
-        return map(self.batch, torch.split(torch.arange(len(self)), size))
+        """All utterances in order, `size` at a time; or all dialogues, of about so many utterances."""
+        return map(self.batch, _split(len(self), size, self.dialogues))
+
+    def shuffled(self, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """The rows of batches of `size` utterances, or dialogues where these are the unit, in random order."""
+        if self.dialogues is None:
+            return torch.split(torch.randperm(len(self), generator=generator), size)
+        shuffled = torch.split(torch.randperm(len(self.dialogues), generator=generator), size)
+        return tuple(map(self.dialogues.rows, shuffled))
 
     def evaluated(self, conditions: Sequence[Condition]) -> Tensor:
         """Which utterances have all modalities of each condition, bool (conditions, utterances), on the CPU."""
@@ -104,6 +130,7 @@ class Inputs:
         dimensions: for each modality, in the order of the corpus, how many features it has.
         lengths: for each modality, how many time steps of zeros an utterance counts as that lacks it.
         statistics: mean and deviation of the modalities to standardise.
+        dialogues: those of the utterances, where dialogues are the unit.
     """
 
     def __init__(
@@ -112,7 +139,9 @@ class Inputs:
         dimensions: Mapping[str, int],
         lengths: Mapping[str, int],
         statistics: Mapping[str, Statistics],
+        dialogues: Dialogues | None = None,
     ) -> None:
+        self._dialogues = dialogues
         self._rows = torch.arange(len(next(iter(features.values()))))
         self._sources = {}
         for letter, dimension in dimensions.items():
@@ -125,11 +154,12 @@ class Inputs:
         self._present = _gaps(torch.stack([source.lengths > 0 for source in self._sources.values()], 1))
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All utterances in order, `size` at a time."""
+        """All utterances in order, `size` at a time; or all dialogues, of about so many utterances."""
         unknown = torch.zeros(0, dtype=torch.int64)
-        for rows in torch.split(self._rows, size):
+        for rows in _split(len(self._rows), size, self._dialogues):
             sources = {m: source.at(rows) for m, source in self._sources.items()}
-            yield _batch(sources, unknown, rows, None if self._present is None else self._present[rows])
+            present = None if self._present is None else self._present[rows]
+            yield _batch(sources, unknown, rows, present, self._dialogues)
 
 
 def stack_batches(sets: Sequence[Examples], rows: Sequence[Tensor]) -> Batch:
@@ -144,6 +174,18 @@ def stack_batches(sets: Sequence[Examples], rows: Sequence[Tensor]) -> Batch:
     if any(part.present is not None for part in sets):
         present = torch.stack([torch.stack([x.lengths[r] > 0 for x in part._sources.values()], 1) for part, r in pairs])
     return _batch(sources, labels, torch.stack(list(rows)), present)
+
+
+def _split(utterances: int, size: int, dialogues: Dialogues | None) -> Iterable[Tensor]:
+    """The rows of all utterances in groups."""
+    return torch.split(torch.arange(utterances), size) if dialogues is None else dialogues.split(size)
+
+
+def _dialogues(corpus: Corpus, indices: NDArray[np.int64]) -> Dialogues:
+    """The dialogues of some utterances; without any in the corpus, each is one by itself."""
+    columns = {name: corpus.column(name) for name in ("dialogue", "turn")}
+    names, turns = (None if column is None else [column[index] for index in indices] for column in columns.values())
+    return Dialogues.of(names or [None] * len(indices), turns)
 
 
 def _gaps(present: Tensor) -> Tensor | None:
@@ -225,7 +267,13 @@ def _stack(sources: Sequence[_Source]) -> _Source:
     return _Source(first.values, starts, lengths, absent, mean, deviation)
 
 
-def _batch(sources: Mapping[str, _Source], labels: Tensor, rows: Tensor, present: Tensor | None) -> Batch:
+def _batch(
+    sources: Mapping[str, _Source],
+    labels: Tensor,
+    rows: Tensor,
+    present: Tensor | None,
+    dialogues: Dialogues | None = None,
+) -> Batch:
     gathered = {modality: source.gather() for modality, source in sources.items()}
     device = next(iter(gathered.values()))[0].device
     return Batch(
@@ -234,7 +282,14 @@ def _batch(sources: Mapping[str, _Source], labels: Tensor, rows: Tensor, present
         labels.to(device, non_blocking=True),
         rows.to(device, non_blocking=True),
         None if present is None else present.to(device, non_blocking=True),
+        None if dialogues is None else _numbered(dialogues.number[rows]).to(device, non_blocking=True),
     )
+
+
+def _numbered(dialogues: Tensor) -> Tensor:
+    """Dialogues that stand one after the other, numbered from 0."""
+    numbers: Tensor = torch.unique_consecutive(dialogues, return_inverse=True)[1]
+    return numbers
 
 
 _on_device: dict[tuple[str, torch.device], Mapping[str, Tensor]] = {}

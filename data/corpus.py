@@ -118,7 +118,8 @@ class Corpus:
     Attributes:
         name: by which users refer to it.
         classes: names of the classes, in label order.
-        utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`.
+        utterances: one row each, with the columns `utterance` (name), `label` (int64), and others such as `speaker`;
+            `dialogue` and `turn` say what belongs together, and in which order.
         sequences: the features of each modality by its letter, in the order of `utterances`; an utterance without
             frames lacks the modality.
         folds: by number, from 0 or 1.
@@ -170,7 +171,11 @@ class Corpus:
     @property
     def speakers(self) -> list[str | None] | None:
         """The speaker of each utterance, None where it is unknown; None if all speakers are."""
-        return list(self.utterances["speaker"].to_pylist()) if "speaker" in self.utterances.column_names else None
+        return self.column("speaker")
+
+    def column(self, name: str) -> list[Any] | None:
+        """What a column of `utterances` holds; None if there is none of that name."""
+        return list(self.utterances[name].to_pylist()) if name in self.utterances.column_names else None
 
     @property
     def dimensions(self) -> dict[str, int]:
@@ -231,6 +236,8 @@ def compute_fingerprint(corpus: Corpus) -> str:
     for text in ("\n".join(corpus.names), _encoding(corpus.modalities), str(len(corpus.classes))):
         digest.update(text.encode() + b"\0")
     digest.update(np.ascontiguousarray(corpus.labels).data)
+    if "dialogue" in corpus.utterances.column_names:
+        digest.update(json.dumps([corpus.column("dialogue"), corpus.column("turn")]).encode())
     for letter in corpus.letters:
         sequences = corpus.sequences[letter]
         digest.update(np.ascontiguousarray(sequences.offsets).data)

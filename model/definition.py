@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ifmmin.data.batches import Batch, Examples
+from ifmmin.data.batches import Batch, Examples, Unit
 from ifmmin.data.conditions import (
     Condition,
     ConditionSet,
@@ -185,6 +185,8 @@ class StageDefinition:
         conditions: those that have a network each, trained by a stage each: `all`, `missing`, or the `single` ones of
             one available modality; None if one network is for all.
         stackable: whether several runs can be trained as one, see `model.stacking`.
+        unit: what batches are made of; with `dialogue`, a network finds in `Batch.dialogues` what belongs together, and
+            `batch_size` counts dialogues.
         optimizer: of the network's parameters.
         schedule: of the learning rate.
         losses: titles of the objective's terms, for figures.
@@ -198,6 +200,7 @@ class StageDefinition:
     after: tuple[str, ...] = ()
     conditions: ConditionSet | None = None
     stackable: bool = False
+    unit: Unit = "utterance"
     optimizer: Optimizer = adam
     schedule: Schedule = constant_then_linear
     losses: Mapping[str, str] = field(default_factory=dict)

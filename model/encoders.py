@@ -148,6 +148,13 @@ class VectorEncoder(nn.Module):
         return F.relu(self.output(pooled))
 
 
+class InvarianceEncoder(nn.Sequential):
+    """Enc', shared by the modalities: linear, LeakyReLU, linear, LeakyReLU; (..., hidden) to the same shape."""
+
+    def __init__(self, hidden: int = HIDDEN) -> None:
+        super().__init__(nn.Linear(hidden, hidden), nn.LeakyReLU(), nn.Linear(hidden, hidden), nn.LeakyReLU())
+
+
 @dataclass(frozen=True)
 class Encodings:
     """Both encodings of utterances, from which the encoding under any condition is assembled.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ifmmin.data.batches import Inputs
 from ifmmin.data.conditions import all_conditions
 from ifmmin.data.corpus import Features, Statistics
+from ifmmin.data.dialogues import Dialogues
 from ifmmin.data.errors import UserError, listed
 from ifmmin.data.modalities import Modality, letters_of
 from ifmmin.model.definition import Network, Shape, Weights
@@ -59,12 +60,20 @@ class TrainedRun:
         shape = Shape(self.modalities, self.dimensions, len(self.classes))
         return trained_network(definition, definition.make_hyperparameters(self.hyperparameters), shape, self.weights)
 
-    def predict(self, features: Features) -> NDArray[np.float32]:
+    def predict(self, features: Features, dialogues: Dialogues | None = None) -> NDArray[np.float32]:
         """Class probabilities in every condition, (conditions, utterances, classes).
 
         A missing modality is replaced by zeros of the median length; networks use nothing of it but its length.
+
+        Args:
+            features: of the utterances.
+            dialogues: of the utterances; without, each is one by itself.
         """
-        inputs = Inputs(features, self.dimensions, self.lengths, self.statistics)
+        if DEFINITIONS[self.definition].unit == "utterance":
+            dialogues = None
+        elif dialogues is None:
+            dialogues = Dialogues.of([None] * len(features[self.letters[0]]))
+        inputs = Inputs(features, self.dimensions, self.lengths, self.statistics, dialogues)
         torch.set_num_threads(1)
         with autocast("cpu", self.precision):
             probabilities: NDArray[np.float32] = predict(self.network, inputs, all_conditions(self.letters)).numpy()
@@ -72,7 +81,13 @@ class TrainedRun:
 
 
 def predict_utterances(
-    runs: Iterable[TrainedRun], names: Sequence[str], features: Features, *, every_condition: bool = False
+    runs: Iterable[TrainedRun],
+    names: Sequence[str],
+    features: Features,
+    *,
+    dialogues: Sequence[str | None] | None = None,
+    turns: Sequence[float | None] | None = None,
+    every_condition: bool = False,
 ) -> pd.DataFrame:
     """The mean over runs of one system of their class probabilities for utterances.
 
@@ -80,6 +95,9 @@ def predict_utterances(
     no modality has no row. A modality of no time steps is missing.
 
     Args:
+        dialogues: to which each utterance belongs, by name; without, each is one by itself. The context of an utterance
+            is what of its dialogue is predicted with it.
+        turns: by which dialogues are ordered.
         every_condition: a row for every condition whose modalities an utterance has, instead of one for the condition
             of all that it has.
 
@@ -88,32 +106,46 @@ def predict_utterances(
     """
     if not names:
         raise UserError("There are no utterances to predict; list them in utterances.csv.")
-    names, features = _with_modalities(names, features)
+    rows = _rows_with_modalities(names, features)
+    names, features = [names[row] for row in rows], _rows_of(features, rows)
+    context = None
+    if dialogues is not None:
+        context = Dialogues.of(
+            [dialogues[row] for row in rows], None if turns is None else [turns[row] for row in rows]
+        )
     sums: NDArray[np.float64] = np.zeros(())
     for count, run in enumerate(runs, 1):
         if count == 1:
             _check(run, names, features)
-        sums = sums + run.predict(features)
+        sums = sums + run.predict(features, context)
     probabilities = (sums / count).astype(np.float32)
-    rows = []
+    predictions = []
     for index, name in enumerate(names):
         available = {letter for letter in run.letters if features[letter][index] is not None}
         for condition, of_classes in zip(all_conditions(run.letters), probabilities[:, index], strict=True):
             needed = set(condition.available)
             if needed == available or (every_condition and needed < available):
-                rows.append((name, str(condition), run.classes[of_classes.argmax()], *of_classes))
-    return pd.DataFrame(rows, columns=["utterance", "condition", "prediction", *(f"p_{name}" for name in run.classes)])
+                predictions.append((name, str(condition), run.classes[of_classes.argmax()], *of_classes))
+    return pd.DataFrame(
+        predictions, columns=["utterance", "condition", "prediction", *(f"p_{name}" for name in run.classes)]
+    )
 
 
-def _with_modalities(names: Sequence[str], features: Features) -> tuple[Sequence[str], Features]:
-    """The utterances that have a modality, and their features, without those of no time steps."""
-    present: Features = {
-        m: [None if part is None or part.shape[:1] == (0,) else part for part in parts] for m, parts in features.items()
-    }
-    rows = [row for row in range(len(names)) if any(parts[row] is not None for parts in present.values())]
+def _rows_with_modalities(names: Sequence[str], features: Features) -> list[int]:
+    """The places of the utterances that have a modality."""
+    rows = [row for row in range(len(names)) if any(_is_there(parts[row]) for parts in features.values())]
     if not rows:
         raise UserError(f"No utterance has a modality ({listed(names)}); give features of at least one.")
-    return [names[row] for row in rows], {m: [parts[row] for row in rows] for m, parts in present.items()}
+    return rows
+
+
+def _rows_of(features: Features, rows: Sequence[int]) -> Features:
+    """The features of these utterances; None for those of no time steps."""
+    return {m: [parts[row] if _is_there(parts[row]) else None for row in rows] for m, parts in features.items()}
+
+
+def _is_there(part: NDArray[np.float32] | None) -> bool:
+    return part is not None and part.shape[:1] != (0,)
 
 
 def _check(run: TrainedRun, names: Sequence[str], features: Features) -> None:

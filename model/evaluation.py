@@ -1,11 +1,11 @@
 """Predictions of a trained network for utterances in each condition."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from ifmmin.data.batches import Examples, Inputs
+from ifmmin.data.batches import Batch, Examples, Inputs
 from ifmmin.data.conditions import Condition
 from ifmmin.model.definition import Network
 
@@ -18,5 +18,16 @@ EVALUATION_VERSION = 2
 @torch.no_grad()
 def predict(network: Network, utterances: Examples | Inputs, conditions: Sequence[Condition]) -> Tensor:
     """Class probabilities of utterances, float32 (conditions, utterances, classes)."""
-    logits = [network.logits(batch, conditions) for batch in utterances.batches(EVALUATION_BATCH)]
-    return torch.cat(logits, 1).float().softmax(-1)
+    return predict_batches(utterances.batches(EVALUATION_BATCH), lambda batch: network.logits(batch, conditions))
+
+
+@torch.no_grad()
+def predict_batches(batches: Iterable[Batch], logits: Callable[[Batch], Tensor]) -> Tensor:
+    """Class probabilities of the utterances of all batches in the order of their rows.
+
+    Args:
+        logits: of a batch, (conditions, batch, classes).
+    """
+    parts = [(logits(batch), batch.rows) for batch in batches]
+    rows = torch.cat([rows for _, rows in parts])
+    return torch.cat([of_batch for of_batch, _ in parts], 1)[:, rows.argsort()].float().softmax(-1)

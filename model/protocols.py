@@ -12,7 +12,7 @@ from torch import Tensor
 from ifmmin.data.batches import Batch, Examples
 from ifmmin.data.conditions import all_conditions, full_condition, mask_of
 from ifmmin.model.definition import Network
-from ifmmin.model.evaluation import EVALUATION_BATCH, predict
+from ifmmin.model.evaluation import EVALUATION_BATCH, predict, predict_batches
 from ifmmin.model.run import stage_generator
 
 PROTOCOL_VERSION = 2
@@ -100,8 +100,7 @@ def _with_frames_missing(drop: Drop) -> Callable[[Network, Examples, float, torc
     def predict_dropped(network: Network, examples: Examples, rate: float, generator: torch.Generator) -> Tensor:
         full = full_condition(examples.dimensions)
         batches = (_without(batch, drop, rate, generator) for batch in examples.batches(EVALUATION_BATCH))
-        logits = [network.logits(batch, (full,))[0] for batch in batches]
-        return torch.cat(logits).float().softmax(-1)
+        return predict_batches(batches, lambda batch: network.logits(batch, (full,)))[0]
 
     return predict_dropped
 

@@ -73,8 +73,8 @@ class TrainingRun:
         device: str,
     ) -> None:
         self.definition, self.hyperparameters = definition, hyperparameters
-        self.training = Examples(corpus, start.fold, "train", device)
-        self.validation = Examples(corpus, start.fold, "validation", device)
+        self.training = Examples(corpus, start.fold, "train", device, definition.unit)
+        self.validation = Examples(corpus, start.fold, "validation", device, definition.unit)
         stage = f"{definition.name}-{condition}" if condition else definition.name
         self.order = stage_generator(start.seed, start.fold, stage, "order")
         self.draws = stage_generator(start.seed, start.fold, stage, "draws", device)
@@ -98,7 +98,7 @@ class TrainingRun:
 
     def shuffled(self) -> tuple[Tensor, ...]:
         """The rows of the next epoch's batches."""
-        return torch.split(torch.randperm(len(self.training), generator=self.order), self.hyperparameters.batch_size)
+        return self.training.shuffled(self.hyperparameters.batch_size, self.order)
 
     def end_epoch(self, sums: Mapping[str, float], probabilities: Tensor, seconds: float) -> None:
         """Add an epoch to the history, and keep its weights if no earlier ones were better.

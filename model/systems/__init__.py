@@ -3,7 +3,7 @@
 from ifmmin.data.errors import UserError
 from ifmmin.model.checks import check_system
 from ifmmin.model.definition import StageDefinition, System
-from ifmmin.model.systems import cif_mmin, full_modality, if_mmin, if_mmin_ablations, mctn, mmin, transformer
+from ifmmin.model.systems import cif_mmin, full_modality, if_mmin, if_mmin_ablations, mctn, mmin, momke, transformer
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -12,6 +12,7 @@ SYSTEMS: dict[str, System] = {
         full_modality.AUGMENTED_SYSTEM,
         mctn.SYSTEM,
         transformer.SYSTEM,
+        momke.SYSTEM,
         mmin.WITHOUT_CYCLE_SYSTEM,
         mmin.MMIN_SYSTEM,
         if_mmin_ablations.WITHOUT_INVARIANCE_SYSTEM,

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples
-from ifmmin.data.conditions import ALL_CONDITIONS, FULL_CONDITION, Condition
+from ifmmin.data.conditions import Condition
 from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, dropout
+from ifmmin.model.encoders import ENCODING_BATCH
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
 from ifmmin.model.layers import load_weights
+from ifmmin.model.losses import mean_cross_entropy
 
 HEADS = 2
 
@@ -31,9 +33,14 @@ class MoMKEHyperparameters(TrainingHyperparameters):
     learning_rate: float = hyperparameter(1e-4, "Adam's learning rate at the start", positive=True)
     weight_decay: float = hyperparameter(1e-5, "Adam's weight decay", minimum=0)
     gradient_clip: float = hyperparameter(1e6, "largest gradient norm; the authors do not clip", positive=True)
-    dropout: float = hyperparameter(0.5, "dropout rate of inputs, experts and the joint representation", minimum=0, below=1)
-    hidden: int = hyperparameter(256, "size of an expert's features, a multiple of 2", minimum=2)
+    dropout: float = hyperparameter(0.5, "dropout rate of inputs, experts and joint features", minimum=0, below=1)
+    head_width: int = hyperparameter(128, "size of each of the two attention heads of an expert", minimum=1)
     depth: int = hyperparameter(4, "layers of an expert", minimum=1)
+
+    @property
+    def hidden(self) -> int:
+        """The size of an expert's features."""
+        return HEADS * self.head_width
 
 
 class ExpertLayer(nn.Module):
@@ -81,39 +88,44 @@ class Experts(nn.Module):
 
     def __init__(self, shape: Shape, hyperparameters: MoMKEHyperparameters) -> None:
         super().__init__()
-        sizes = shape.dimensions
         self.dropout_rate = hyperparameters.dropout
-        self.projections = nn.ModuleDict({m: nn.Linear(size, hyperparameters.hidden) for m, size in sizes.items()})
-        self.experts = nn.ModuleDict({m: Expert(hyperparameters) for m in sizes})
-        for modality, size in sizes.items():
-            self.register_buffer(f"mean_{modality}", torch.zeros(size))
-            self.register_buffer(f"deviation_{modality}", torch.ones(size))
+        self.projections = nn.ModuleDict(
+            {letter: nn.Linear(shape.dimensions[letter], hyperparameters.hidden) for letter in shape.letters}
+        )
+        self.experts = nn.ModuleDict({letter: Expert(hyperparameters) for letter in shape.letters})
+        for letter in shape.letters:
+            self.register_buffer(f"mean_{letter}", torch.zeros(shape.dimensions[letter]))
+            self.register_buffer(f"deviation_{letter}", torch.ones(shape.dimensions[letter]))
 
     @torch.no_grad()
     def standardise_for(self, examples: Examples) -> None:
-        """Take mean and deviation from the utterances of a training set that have the modality."""
-        for modality in self.projections:
-            means = [_mean_over_time(batch, modality)[batch.lengths[modality] > 0] for batch in examples.batches(256)]
-            utterances = torch.cat(means)
-            deviation, mean = torch.std_mean(utterances, 0, correction=0)
-            deviation[deviation < 1e-6] = 1
-            self.get_buffer(f"mean_{modality}").copy_(mean)
-            self.get_buffer(f"deviation_{modality}").copy_(deviation)
+        """Take mean and deviation of each feature from the utterances of a training set that have the modality."""
+        batches = list(examples.batches(ENCODING_BATCH))
+        for letter in self.projections:
+            of_batches = [_mean_over_time(batch, letter)[_present(batch, letter)] for batch in batches]
+            deviation, mean = torch.std_mean(torch.cat(of_batches), 0, correction=0)
+            self.get_buffer(f"mean_{letter}").copy_(mean)
+            self.get_buffer(f"deviation_{letter}").copy_(torch.where(deviation < 1e-6, 1, deviation))
 
-    def project(self, batch: Batch, modality: str, generator: Generator | None) -> Tensor:
+    def project(self, batch: Batch, letter: str, generator: Generator | None) -> Tensor:
         """The projection of a modality's standardised mean over time, (utterances, hidden)."""
-        mean, deviation = self.get_buffer(f"mean_{modality}"), self.get_buffer(f"deviation_{modality}")
-        vector = (_mean_over_time(batch, modality) - mean) / deviation
-        return dropout(self.projections[modality](vector), self.dropout_rate, generator)
+        mean, deviation = self.get_buffer(f"mean_{letter}"), self.get_buffer(f"deviation_{letter}")
+        vectors = (_mean_over_time(batch, letter) - mean) / deviation
+        return dropout(self.projections[letter](vectors), self.dropout_rate, generator)
 
 
-def _mean_over_time(batch: Batch, modality: str) -> Tensor:
-    lengths = batch.lengths[modality]
-    return batch.features[modality].sum(1) / lengths.clamp(min=1)[:, None]
+def _mean_over_time(batch: Batch, letter: str) -> Tensor:
+    return batch.input_of(letter).sum(1) / batch.lengths[letter][:, None]
+
+
+def _present(batch: Batch, letter: str) -> Tensor:
+    """Which utterances have a modality, bool (utterances,)."""
+    there = batch.has(letter)
+    return torch.ones_like(batch.rows, dtype=torch.bool) if there is None else there
 
 
 @dataclass(frozen=True)
-class Dialogues:
+class Places:
     """Where the utterances of a batch stand in their dialogues.
 
     Attributes:
@@ -126,8 +138,9 @@ class Dialogues:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, batch: Batch) -> "Dialogues":
-        """Those of a batch, whose dialogues are numbered from 0 and stand one after the other."""
+    def of(cls, batch: Batch) -> "Places":
+        """Those of a batch of dialogues."""
+        assert batch.dialogues is not None
         counts = torch.bincount(batch.dialogues)
         starts = counts.cumsum(0) - counts
         place = torch.arange(len(batch), device=counts.device) - starts[batch.dialogues]
@@ -145,31 +158,32 @@ class Dialogues:
 class ExpertPretraining(Network):
     """Stage 1: every modality through its own expert, and a linear layer for each."""
 
-    selection = (FULL_CONDITION,)
-
     def __init__(self, shape: Shape, hyperparameters: MoMKEHyperparameters) -> None:
         super().__init__()
+        self.selection = (shape.full,)
         self.experts = Experts(shape, hyperparameters)
-        self.outputs = nn.ModuleDict({m: nn.Linear(hyperparameters.hidden, shape.classes) for m in shape.dimensions})
+        self.outputs = nn.ModuleDict(
+            {letter: nn.Linear(hyperparameters.hidden, shape.classes) for letter in shape.letters}
+        )
 
     def forward(self, batch: Batch, generator: Generator | None = None) -> dict[str, Tensor]:
-        """Logits (utterances, classes) of every modality, under full modality."""
-        dialogues = Dialogues.of(batch)
+        """Logits (utterances, classes) of every modality, by letter."""
+        places = Places.of(batch)
         logits = {}
-        for modality, output in self.outputs.items():
-            readable = dialogues.pad(batch.lengths[modality] > 0)
-            projected = dialogues.pad(self.experts.project(batch, modality, generator))
-            logits[modality] = output(dialogues.unpad(self.experts.experts[modality](projected, readable, generator)))
+        for letter, output in self.outputs.items():
+            projected = places.pad(self.experts.project(batch, letter, generator))
+            features = self.experts.experts[letter](projected, places.pad(_present(batch, letter)), generator)
+            logits[letter] = output(places.unpad(features))
         return logits
 
     def losses(self, batch: Batch, generator: Generator | None = None) -> Losses:
         """The cross-entropies of all modalities; each trains its own expert alone."""
-        terms = {}
-        for modality, logits in self(batch, generator).items():
-            present = (batch.lengths[modality] > 0).to(logits.dtype)
-            each = F.cross_entropy(logits, batch.labels, reduction="none")
-            terms[modality] = (each * present).sum() / present.sum().clamp(min=1)
-        return Losses(torch.stack(list(terms.values())).sum(), terms)
+        terms = {
+            letter: mean_cross_entropy(logits, batch.labels, batch.has(letter))
+            for letter, logits in self(batch, generator).items()
+        }
+        total = torch.stack(list(terms.values())).sum()
+        return Losses(total, {"cls": total})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes): the mean over the available modalities."""
@@ -184,39 +198,125 @@ class MoMKE(Network):
         super().__init__()
         assert shape.condition is not None
         self.condition, self.selection = shape.condition, (shape.condition,)
-        hidden, modalities = hyperparameters.hidden, len(shape.dimensions)
+        hidden, width = hyperparameters.hidden, len(shape.letters) * hyperparameters.hidden
         self.experts = Experts(shape, hyperparameters)
-        self.routers = nn.ModuleDict(
-            {m: nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, modalities)) for m in shape.dimensions}
-        )
-        self.joint = nn.Linear(modalities * hidden, modalities * hidden)
-        self.output = nn.Linear(modalities * hidden, shape.classes)
+        self.routers = nn.ModuleDict({letter: Router(hidden, len(shape.letters)) for letter in shape.letters})
+        self.joint, self.output = nn.Linear(width, width), nn.Linear(width, shape.classes)
         self.dropout_rate = hyperparameters.dropout
 
     def forward(self, batch: Batch, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """The joint representation, (utterances, modalities x hidden), and logits, (utterances, classes)."""
-        dialogues = Dialogues.of(batch)
-        x = torch.cat([self._mixture(batch, modality, dialogues, generator) for modality in self.routers], -1)
+        """Joint features, (utterances, modalities x hidden), and logits, (utterances, classes)."""
+        places = Places.of(batch)
+        x = torch.cat([self._mixture(batch, letter, places, generator) for letter in self.routers], -1)
         joint = x + dropout(F.relu(self.joint(x)), self.dropout_rate, generator)
         return joint, self.output(joint)
 
-    def _mixture(self, batch: Batch, modality: str, dialogues: Dialogues, generator: Generator | None) -> Tensor:
+    def _mixture(self, batch: Batch, letter: str, places: Places, generator: Generator | None) -> Tensor:
         """All experts' features of a modality, weighted, (utterances, hidden); zero where it is missing."""
-        projected = self.experts.project(batch, modality, generator)
-        if modality not in self.condition.available:
+        projected = self.experts.project(batch, letter, generator)
+        if letter not in self.condition.available:
             return torch.zeros_like(projected)
-        present = batch.lengths[modality] > 0
-        padded, readable = dialogues.pad(projected), dialogues.pad(present)
-        views = [expert(padded, readable, generator) for expert in self.experts.experts.values()]
-        weights = self.routers[modality](projected).softmax(-1)
-        mixed = (dialogues.unpad(torch.stack(views, -1)) * weights[:, None]).sum(-1)
-        return mixed * present[:, None]
+        there = _present(batch, letter)
+        padded, readable = places.pad(projected), places.pad(there)
+        views = [places.unpad(expert(padded, readable, generator)) for expert in self.experts.experts.values()]
+        mixed = (torch.stack(views, -1) * self.routers[letter](projected)[:, None]).sum(-1)
+        return torch.where(there[:, None], mixed, 0)
 
     def losses(self, batch: Batch, generator: Generator | None = None) -> Losses:
-        """Cross-entropy."""
-        loss = F.cross_entropy(self(batch, generator)[1], batch.labels)
+        """Cross-entropy of the utterances that have some of the condition's modalities."""
+        some = None
+        if batch.present is not None:
+            some = torch.stack([_present(batch, letter) for letter in self.condition.available]).any(0)
+        loss = mean_cross_entropy(self(batch, generator)[1], batch.labels, some)
         return Losses(loss, {"cls": loss})
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
-        """Logits (conditions, batch, classes), without dropout; only the network's own condition makes sense."""
+        """Logits (conditions, batch, classes), without dropout; those of the network's own condition."""
         return self(batch)[1].expand(len(conditions), -1, -1)
+
+
+class Router(nn.Sequential):
+    """How much each expert counts: linear, GELU, linear, softmax over the experts in the order of the modalities."""
+
+    def __init__(self, hidden: int, experts: int) -> None:
+        super().__init__(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, experts), nn.Softmax(-1))
+
+
+class ExpertPretrainingObjective(Objective):
+    """A cross-entropy of each modality."""
+
+    network: ExpertPretraining
+
+    def __init__(
+        self,
+        network: ExpertPretraining,
+        hyperparameters: MoMKEHyperparameters,
+        examples: Examples,
+        upstream: Upstream,
+    ) -> None:
+        super().__init__(network, hyperparameters, examples, upstream)
+        network.experts.standardise_for(examples)
+
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of a batch."""
+        return self.network.losses(batch, generator)
+
+
+class MoMKEObjective(Objective):
+    """Cross-entropy under the network's condition; experts start from stage 1."""
+
+    network: MoMKE
+
+    def __init__(
+        self, network: MoMKE, hyperparameters: MoMKEHyperparameters, examples: Examples, upstream: Upstream
+    ) -> None:
+        super().__init__(network, hyperparameters, examples, upstream)
+        pretrained = ExpertPretraining(Shape.of(examples), hyperparameters)
+        load_weights(pretrained, upstream["pretrain"])
+        network.experts.load_state_dict(pretrained.experts.state_dict())
+
+    def forward(self, batch: Batch, generator: Generator) -> Losses:
+        """The losses of a batch."""
+        return self.network.losses(batch, generator)
+
+
+def adam_with_decay(parameters: Iterable[nn.Parameter], hyperparameters: MoMKEHyperparameters) -> torch.optim.Optimizer:
+    """Adam in its fused form, with weight decay added to the gradients."""
+    betas = hyperparameters.beta1, hyperparameters.beta2
+    return torch.optim.Adam(
+        parameters, hyperparameters.learning_rate, betas, weight_decay=hyperparameters.weight_decay, fused=True
+    )
+
+
+LOSSES = {"cls": "classification, $L_{cls}$"}
+
+SYSTEM = System(
+    name="momke",
+    summary="MoMKE: experts of one modality each, mixed by routers; reads utterances within their dialogue",
+    stages={
+        "pretrain": StageDefinition(
+            name="expert-pretraining",
+            version=1,
+            hyperparameters=MoMKEHyperparameters,
+            network=ExpertPretraining,
+            objective=ExpertPretrainingObjective,
+            optimizer=adam_with_decay,
+            unit="dialogue",
+            losses=LOSSES,
+        ),
+        "train": StageDefinition(
+            name="momke",
+            version=1,
+            hyperparameters=MoMKEHyperparameters,
+            network=MoMKE,
+            objective=MoMKEObjective,
+            after=("pretrain",),
+            conditions="all",
+            optimizer=adam_with_decay,
+            unit="dialogue",
+            losses=LOSSES,
+        ),
+    },
+    fewest_modalities=1,
+    search_space={"learning_rate": (1e-5, 1e-3, True), "depth": (1, 6, False)},
+)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, availability
-from ifmmin.data.conditions import ALL_CONDITIONS, MISSING_CONDITIONS, Condition
+from ifmmin.data.conditions import Condition, all_conditions
 from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System
 from ifmmin.model.draws import Generator, draw_availability, dropout, dropout_over_time
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
@@ -75,13 +75,12 @@ class Transformer(Network):
     position (Vaswani et al., NeurIPS 2017).
     """
 
-    selection = MISSING_CONDITIONS
-
     def __init__(self, shape: Shape, hyperparameters: TransformerHyperparameters) -> None:
         super().__init__()
+        self.selection = shape.missing or (shape.full,)
         heads, self.dropout_rate = hyperparameters.heads, hyperparameters.dropout
         width = heads * hyperparameters.head_width
-        self.inputs = nn.ModuleDict({m: nn.Linear(size, width) for m, size in shape.dimensions.items()})
+        self.inputs = nn.ModuleDict({letter: nn.Linear(shape.dimensions[letter], width) for letter in shape.letters})
         self.class_token = nn.Parameter(torch.empty(width))
         self.layers = nn.ModuleList([Layer(width, heads, self.dropout_rate) for _ in range(hyperparameters.layers)])
         self.norm, self.output = nn.LayerNorm(width), nn.Linear(width, shape.classes)
@@ -104,7 +103,7 @@ class Transformer(Network):
         """Of each modality the tokens, (batch, steps, width), and which are not padding, bool (batch, steps)."""
         tokens, real = [], []
         for modality, layer in self.inputs.items():
-            steps, lengths = shorten(batch.features[modality], batch.lengths[modality])
+            steps, lengths = shorten(batch.input_of(modality), batch.lengths[modality])
             embedded = layer(steps)
             embedded = embedded + positions(steps.shape[1], embedded.shape[-1]).to(embedded)
             tokens.append(dropout_over_time(embedded, self.dropout_rate, generator))
@@ -127,15 +126,16 @@ class Transformer(Network):
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes), without dropout."""
         tokens, real = self.tokens(batch)
-        masks = availability(tuple(conditions), batch.labels.device)
-        return torch.stack([self.classify(tokens, real, mask.expand(len(batch), -1)) for mask in masks])
+        masks = availability(conditions, batch.letters, batch.rows.device)[:, None].expand(-1, len(batch), -1)
+        present = masks if batch.present is None else masks & batch.present
+        return torch.stack([self.classify(tokens, real, available) for available in present])
 
 
 def _dropout_of_parts(tokens: Tensor, parts: Sequence[int], rate: float, generator: Generator | None) -> Tensor:
     """Dropout whose draws do not depend on how far each modality is padded."""
     if generator is None or rate == 0:
         return tokens
-    return torch.cat([dropout_over_time(part, rate, generator) for part in tokens.split(list(parts), 1)], 1)
+    return torch.cat([dropout_over_time(part, rate, generator) for part in torch.split(tokens, list(parts), 1)], 1)
 
 
 def shorten(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +169,7 @@ class TransformerObjective(Objective):
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         """The losses of a batch."""
-        available = draw_availability(batch.labels, generator, ALL_CONDITIONS)
+        available = draw_availability(batch, generator, all_conditions(batch.letters))
         loss = F.cross_entropy(self.network(batch, available, generator), batch.labels)
         return Losses(loss, {"cls": loss})
 
@@ -207,5 +207,6 @@ SYSTEM = System(
             losses={"cls": "classification, $L_{cls}$"},
         ),
     },
+    fewest_modalities=1,
     search_space={"learning_rate": (1e-4, 3e-3, True), "dropout": (0.0, 0.6, False)},
 )

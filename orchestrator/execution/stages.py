@@ -115,7 +115,7 @@ def _evaluate(stage: Stage, corpus: Corpus, upstream: Upstream, device: str) -> 
     definition = DEFINITIONS[stage.definition]
     hyperparameters = definition.make_hyperparameters(stage.hyperparameters)
     network = trained_network(definition, hyperparameters, Shape.of(corpus), list(upstream.values()), device)
-    test = Examples(corpus, stage.fold, "test", device)
+    test = Examples(corpus, stage.fold, "test", device, definition.unit)
     with autocast(device, stage.precision):
         if stage.protocol:
             columns: dict[str, Sequence[Any]] = {"rate": PROTOCOLS[stage.protocol].rates}

@@ -1,5 +1,6 @@
 import torch
 
+from ifmmin.data.modalities import AVT
 from ifmmin.model.definition import Shape
 from ifmmin.model.systems.transformer import (
     MOST_STEPS,
@@ -14,7 +15,7 @@ from tests.small import DIMENSIONS, random_batch
 
 def small_network() -> Transformer:
     torch.manual_seed(0)
-    network = Transformer(Shape(DIMENSIONS, 3), TransformerHyperparameters(heads=2, head_width=3))
+    network = Transformer(Shape(AVT, DIMENSIONS, 3), TransformerHyperparameters(heads=2, head_width=3))
     network.initialise(torch.Generator().manual_seed(0))
     return network.double().eval()
 
