@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ifmmin.data.conditions import Condition, mask_of
 from ifmmin.data.corpus import Corpus, Features, Sequences, SetName, Statistics, standardisation, training_lengths
-from ifmmin.data.dialogues import Dialogues
+from ifmmin.data.dialogues import Dialogues, Places
 
 Unit: TypeAlias = Literal["utterance", "dialogue"]
 
@@ -30,8 +30,8 @@ class Batch:
         rows: which utterances these are, int64 (batch,).
         present: which modalities each utterance has, bool (batch, modalities); None if every utterance of the set has
             all of them.
-        dialogues: where dialogues are the unit, to which one each utterance belongs, numbered from 0; the utterances of
-            a dialogue stand together in the order of their turns, int64 (batch,).
+        dialogues: where dialogues are the unit, where the utterances stand in them; those of a dialogue follow one another
+            in the order of their turns.
     """
 
     features: Mapping[str, Tensor]
@@ -39,7 +39,7 @@ class Batch:
     labels: Tensor
     rows: Tensor
     present: Tensor | None = None
-    dialogues: Tensor | None = None
+    dialogues: Places | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -282,14 +282,8 @@ def _batch(
         labels.to(device, non_blocking=True),
         rows.to(device, non_blocking=True),
         None if present is None else present.to(device, non_blocking=True),
-        None if dialogues is None else _numbered(dialogues.number[rows]).to(device, non_blocking=True),
+        None if dialogues is None else dialogues.places(rows).to(device),
     )
-
-
-def _numbered(dialogues: Tensor) -> Tensor:
-    """Dialogues that stand one after the other, numbered from 0."""
-    numbers: Tensor = torch.unique_consecutive(dialogues, return_inverse=True)[1]
-    return numbers
 
 
 _on_device: dict[tuple[str, torch.device], Mapping[str, Tensor]] = {}

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ifmmin.data.batches import Batch, Examples
 from ifmmin.data.conditions import Condition
+from ifmmin.data.dialogues import Places
 from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
 from ifmmin.model.draws import Generator, dropout
 from ifmmin.model.encoders import ENCODING_BATCH
@@ -124,35 +125,9 @@ def _present(batch: Batch, letter: str) -> Tensor:
     return torch.ones_like(batch.rows, dtype=torch.bool) if there is None else there
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the utterances of a batch stand in their dialogues.
-
-    Attributes:
-        dialogue, place: of each utterance, int64 (utterances,).
-        size: number of dialogues and length of the longest.
-    """
-
-    dialogue: Tensor
-    place: Tensor
-    size: tuple[int, int]
-
-    @classmethod
-    def of(cls, batch: Batch) -> "Places":
-        """Those of a batch of dialogues."""
-        assert batch.dialogues is not None
-        counts = torch.bincount(batch.dialogues)
-        starts = counts.cumsum(0) - counts
-        place = torch.arange(len(batch), device=counts.device) - starts[batch.dialogues]
-        return cls(batch.dialogues, place, (len(counts), int(counts.max())))
-
-    def pad(self, x: Tensor) -> Tensor:
-        """Zero-padded dialogues, (dialogues, utterances, ...), of (utterances, ...)."""
-        return x.new_zeros(*self.size, *x.shape[1:]).index_put((self.dialogue, self.place), x)
-
-    def unpad(self, x: Tensor) -> Tensor:
-        """The inverse of `pad`."""
-        return x[self.dialogue, self.place]
+def places_of(batch: Batch) -> Places:
+    """Where utterances stand in their dialogues; in a batch of utterances each is a dialogue by itself."""
+    return Places.alone(batch.rows) if batch.dialogues is None else batch.dialogues
 
 
 class ExpertPretraining(Network):
@@ -168,7 +143,7 @@ class ExpertPretraining(Network):
 
     def forward(self, batch: Batch, generator: Generator | None = None) -> dict[str, Tensor]:
         """Logits (utterances, classes) of every modality, by letter."""
-        places = Places.of(batch)
+        places = places_of(batch)
         logits = {}
         for letter, output in self.outputs.items():
             projected = places.pad(self.experts.project(batch, letter, generator))
@@ -206,7 +181,7 @@ class MoMKE(Network):
 
     def forward(self, batch: Batch, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Joint features, (utterances, modalities x hidden), and logits, (utterances, classes)."""
-        places = Places.of(batch)
+        places = places_of(batch)
         x = torch.cat([self._mixture(batch, letter, places, generator) for letter in self.routers], -1)
         joint = x + dropout(F.relu(self.joint(x)), self.dropout_rate, generator)
         return joint, self.output(joint)

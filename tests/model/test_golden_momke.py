@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ifmmin.data.batches import Batch
 from ifmmin.data.conditions import Condition, all_conditions
+from ifmmin.data.dialogues import Dialogues
 from ifmmin.data.modalities import AVT
 from ifmmin.model.definition import Shape
 from ifmmin.model.systems.momke import Expert, ExpertPretraining, Experts, MoMKE, MoMKEHyperparameters
@@ -55,9 +56,11 @@ def load_router(router: nn.Module, letter: str) -> None:
 @pytest.fixture
 def batch() -> Batch:
     features = {letter: GOLDEN[f"input/{letter}"][VALID][:, None] for letter in LETTERS}
-    dialogues, count = torch.arange(3)[:, None].expand(3, 6)[VALID], int(VALID.sum())
+    count = int(VALID.sum())
+    dialogues = Dialogues.of([f"dialogue {n}" for n, row in enumerate(VALID.tolist()) for there in row if there])
+    places = dialogues.places(torch.arange(count))
     lengths = {letter: torch.ones(count, dtype=torch.int64) for letter in LETTERS}
-    return Batch(features, lengths, GOLDEN["input/label"][VALID].long(), torch.arange(count), dialogues=dialogues)
+    return Batch(features, lengths, GOLDEN["input/label"][VALID].long(), torch.arange(count), dialogues=places)
 
 
 def test_stage_1(batch: Batch) -> None:
