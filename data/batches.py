@@ -30,8 +30,8 @@ class Batch:
         rows: which utterances these are, int64 (batch,).
         present: which modalities each utterance has, bool (batch, modalities); None if every utterance of the set has
             all of them.
-        dialogues: where dialogues are the unit, where the utterances stand in them; those of a dialogue follow one another
-            in the order of their turns.
+        dialogues: where dialogues are the unit, where the utterances stand in them; those of a dialogue follow one
+            another in the order of their turns.
     """
 
     features: Mapping[str, Tensor]

@@ -7,7 +7,7 @@ through its encoder.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +180,10 @@ class Encodings:
         return torch.where(available[..., None], self.real, self.zero)
 
 
+Kinds: TypeAlias = Mapping[Encoder, Callable[[int, int], nn.Module]]
+"""The encoder of a modality, by what its corpus says, from the numbers of features and of hidden units."""
+
+
 class Encoders(nn.Module):
     """The encoders of all modalities of a corpus side by side, each a child by the modality's letter.
 
@@ -188,8 +192,7 @@ class Encoders(nn.Module):
         dimensions: how many features each has, by letter.
     """
 
-    kinds: Mapping[Encoder, Callable[[int, int], nn.Module]]
-    """The encoder of a modality, by what its corpus says, from the numbers of features and of hidden units."""
+    kinds: ClassVar[Kinds]
 
     def __init__(self, modalities: Sequence[Modality], dimensions: Mapping[str, int], hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -233,7 +236,7 @@ class Encoders(nn.Module):
 class SpecificityEncoders(Encoders):
     """Enc_m of every modality."""
 
-    kinds: ClassVar = {"lstm": SequenceEncoder, "textcnn": TextEncoder, "linear": VectorEncoder}
+    kinds: ClassVar[Kinds] = {"lstm": SequenceEncoder, "textcnn": TextEncoder, "linear": VectorEncoder}
 
 
 def _pool_available(encoder: SpecificityEncoder, x: Tensor, lengths: Tensor, available: Tensor) -> Tensor:

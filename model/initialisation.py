@@ -79,6 +79,16 @@ def initialise(module: nn.Module, generator: torch.Generator, names: Container[s
                 nn.init.xavier_uniform_(parameter, generator=generator)
 
 
+@torch.no_grad()
+def initialise_linear_layers(module: nn.Module, generator: torch.Generator) -> None:
+    """Weights and biases of linear layers as PyTorch draws them: uniform within 1 / sqrt(inputs)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.in_features)
+            for parameter in layer.parameters(recurse=False):
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+
 def _differing(network: nn.Module, other: nn.Module) -> Iterator[str]:
     """The names of parameters and buffers whose values are not equal."""
     others = dict(chain(other.named_parameters(), other.named_buffers()))

@@ -22,6 +22,7 @@ from ifmmin.model.encoders import (
     HIDDEN,
     Encoders,
     Encodings,
+    Kinds,
     LastOutputEncoder,
     SequenceEncoder,
     SpecificityEncoders,
@@ -61,13 +62,13 @@ class CIFMMINHyperparameters(TrainingHyperparameters):
 class ConsistencyEncoders(Encoders):
     """Con_m of stage 1: an LSTM with the maximum over time for every modality."""
 
-    kinds: ClassVar = dict.fromkeys(ENCODERS, SequenceEncoder)
+    kinds: ClassVar[Kinds] = dict.fromkeys(ENCODERS, SequenceEncoder)
 
 
 class StudentConsistencyEncoders(ConsistencyEncoders):
     """Con_m of stage 2, which takes the last output over tokens instead, as the released program does."""
 
-    kinds: ClassVar = {**ConsistencyEncoders.kinds, "textcnn": LastOutputEncoder}
+    kinds: ClassVar[Kinds] = {**ConsistencyEncoders.kinds, "textcnn": LastOutputEncoder}
 
 
 class Projection(nn.Sequential):

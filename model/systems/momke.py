@@ -18,6 +18,7 @@ from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefi
 from ifmmin.model.draws import Generator, dropout
 from ifmmin.model.encoders import ENCODING_BATCH
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
+from ifmmin.model.initialisation import initialise_linear_layers
 from ifmmin.model.layers import load_weights
 from ifmmin.model.losses import mean_cross_entropy
 
@@ -61,7 +62,8 @@ class ExpertLayer(nn.Module):
         scores = (query @ key.mT / math.sqrt(query.shape[-1])).masked_fill(~readable[:, None, None], _NEVER)
         mixed = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
         inner = dropout(F.gelu(self.inner(mixed)), self.dropout_rate, generator)
-        return x + mixed + dropout(self.outer(inner), self.dropout_rate, generator)
+        added: Tensor = mixed + dropout(self.outer(inner), self.dropout_rate, generator)
+        return x + added
 
 
 _NEVER = -1e30
@@ -141,6 +143,10 @@ class ExpertPretraining(Network):
             {letter: nn.Linear(hyperparameters.hidden, shape.classes) for letter in shape.letters}
         )
 
+    def initialise(self, generator: torch.Generator) -> None:
+        """As PyTorch does; kaiming-normal weights would let features grow from layer to layer."""
+        initialise_linear_layers(self, generator)
+
     def forward(self, batch: Batch, generator: Generator | None = None) -> dict[str, Tensor]:
         """Logits (utterances, classes) of every modality, by letter."""
         places = places_of(batch)
@@ -179,6 +185,10 @@ class MoMKE(Network):
         self.joint, self.output = nn.Linear(width, width), nn.Linear(width, shape.classes)
         self.dropout_rate = hyperparameters.dropout
 
+    def initialise(self, generator: torch.Generator) -> None:
+        """As PyTorch does; kaiming-normal weights would let features grow from layer to layer."""
+        initialise_linear_layers(self, generator)
+
     def forward(self, batch: Batch, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Joint features, (utterances, modalities x hidden), and logits, (utterances, classes)."""
         places = places_of(batch)
@@ -207,7 +217,8 @@ class MoMKE(Network):
 
     def logits(self, batch: Batch, conditions: Sequence[Condition]) -> Tensor:
         """Logits (conditions, batch, classes), without dropout; those of the network's own condition."""
-        return self(batch)[1].expand(len(conditions), -1, -1)
+        logits: Tensor = self(batch)[1]
+        return logits.expand(len(conditions), -1, -1)
 
 
 class Router(nn.Sequential):

@@ -67,7 +67,7 @@ def headline(scores: pd.DataFrame, reference: str, share: float) -> Headline:
     sentences = []
     for number in numbers:
         prefix = _prefix(number, max(numbers), first=number == numbers[0])
-        sentences.append(f"{prefix}, {_finding(paired.loc[number], reference, share)}.")
+        sentences.append(f"{prefix}, {_finding(pd.DataFrame(paired.loc[number]), reference, share)}.")
     runs = len(paired) // max(len(numbers), 1)
     return Headline(tuple(sentences), _note(runs, len(paired.columns)))
 

@@ -43,8 +43,9 @@ class TrainedSystem:
 
 def hyperparameters_for(definition: StageDefinition, **values: HyperparameterValue) -> TrainingHyperparameters:
     """Hyperparameters fit for a tiny corpus."""
-    known = {item.name for item in hyperparameters_of(definition.hyperparameters)}
-    tiny = {"batch_size": 16, "learning_rate": 2e-3, "steps": 8, **values}
+    known = {item.name: item.default for item in hyperparameters_of(definition.hyperparameters)}
+    fast = min(2e-3, 10 * float(known["learning_rate"]))
+    tiny = {"batch_size": 16, "learning_rate": fast, "steps": 8, **values}
     return definition.make_hyperparameters({name: value for name, value in tiny.items() if name in known})
 
 
