@@ -9,7 +9,7 @@ The original translates sequences aligned word by word. Ours differ in length be
 brought to one time grid of `steps` points by interpolation (see `on_grid`).
 
 An utterance that lacks some of a condition's modalities trains its model with the others; one that lacks all of them
-does not train it. What an utterance lacks is no target of a translation.
+does not train it. Nothing is translated into what an utterance lacks.
 """
 
 from collections.abc import Sequence

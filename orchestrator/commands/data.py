@@ -250,14 +250,16 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
     if description["best"]:
         best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in description["best"].items())
         console.print(f"best possible WA in %: {best}")
-    lengths = Table(title="time steps", title_justify="left")
-    about = ("modality", "features", "encoder", "standardised", "missing")
-    for column in (*about, *next(iter(description["modalities"].values()))["lengths"]):
-        lengths.add_column(column, justify="right")
+    about = ("modality", "title", "features", "encoder", "standardised", "missing")
+    modalities = Table(*about, title="modalities", title_justify="left")
+    quantiles = next(iter(description["modalities"].values()))["lengths"]
+    lengths = Table("modality", *quantiles, title="time steps", title_justify="left")
     for letter, values in description["modalities"].items():
         standardised = "in each fold" if values["standardised"] else "no"
-        facts = (f"{letter} {values['title']}", values["features"], values["encoder"], standardised, values["missing"])
-        lengths.add_row(*map(str, facts), *map(str, values["lengths"].values()))
+        facts = escape(values["title"]), str(values["features"]), values["encoder"], standardised
+        modalities.add_row(letter, *facts, f"{values['missing']:,}")
+        lengths.add_row(letter, *map(str, values["lengths"].values()))
+    console.print(modalities)
     console.print(lengths)
     folds = Table("fold", "train", "validation", "test", title="folds", title_justify="left")
     for number, sizes in description["folds"].items():

@@ -288,8 +288,8 @@ def test_targets_of_lacking_modalities_have_no_gradient_and_no_share_in_the_loss
     invariant, imagined, _ = student(h)
     squared = {"img": (imagined - targets.specific.under(~available)) ** 2, "inv": (invariant - targets.invariant) ** 2}
     for name, errors in squared.items():
-        expected = np.mean([float(errors[i, m].detach().mean()) for i, m in batch.present.nonzero().tolist()])
-        assert float(losses.terms[name]) == pytest.approx(expected, rel=1e-5)
+        expected = np.mean([errors[i, m].mean().item() for i, m in batch.present.nonzero().tolist()])
+        assert losses.terms[name].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_an_utterance_lacks_is_encoded_as_zeros_of_the_median_length() -> None:
