@@ -156,6 +156,7 @@ def key_of(clip: Clip, extractor: Extractor, contents: Contents) -> str:
         OSError: the file of the clip is missing or cannot be read.
     """
     what = source(clip, extractor.reads)
+    clip = clip.heard() if extractor.reads == "audio" else clip
     parts: dict[str, object] = {"format": KEY_FORMAT, "extractor": extractor.identity()}
     if extractor.reads == "text":
         parts["content"] = hashlib.sha256(str(what or "").encode()).hexdigest()
