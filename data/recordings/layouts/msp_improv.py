@@ -2,7 +2,7 @@
 
 Evalution.txt (so spelt in releases), or Evaluation.txt      label of each utterance, which it calls UTD-IMPROV-…
 session[1-6]/SCENE/[PRST]/MSP-IMPROV-….wav                   the sound, .avi beside it or elsewhere
-All_human_transcriptions/MSP-IMPROV-….txt                    what was said
+All_human_transcriptions/MSP-IMPROV-….txt                    what was said, beside the labels
 
 A name has the scene with its sentence and intended emotion, the speaker (the digit is the session), the kind (R read,
 S the sentence in an improvisation, T the rest of it, P between recordings), the pair and the turn. Utterances that are
@@ -55,7 +55,7 @@ def read(folder: Path) -> Recordings:
         raise CorpusError(f"{folder} has no Evalution.txt; it must list the labels.")
     matches = {match["name"]: match for match in _LABEL.finditer(read_text(labels))}
     sound, pictures = (by_stem(folder, suffixes, deep=True) for suffixes in (SOUND, PICTURES))
-    words = by_stem(folder / "All_human_transcriptions", (".txt",), deep=True)
+    words = by_stem(labels.parent / "All_human_transcriptions", (".txt",), deep=True)
     rows, lacking = [], []
     for name, match in sorted(matches.items()):
         file = f"MSP-IMPROV-{name}"
