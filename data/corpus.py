@@ -112,6 +112,23 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """How the features of a modality were made from recordings.
+
+    Attributes:
+        extractor: as `--extract` takes it.
+        version: of the extractor.
+        licence: of its program and weights.
+        identity: everything else that the features of a recording depend on, see `data.recordings.extractors`.
+    """
+
+    extractor: str
+    version: str
+    licence: str
+    identity: str
+
+
+@dataclass(frozen=True)
 class Corpus:
     """The data of an experiment.
 
@@ -126,6 +143,7 @@ class Corpus:
         modalities: one to six, in the order in which their features stand side by side everywhere.
         about: source, licence and other remarks for the reader.
         best: the highest accuracy that any classifier can reach in each condition, where known.
+        extractors: by the letters of the modalities that were made from recordings, how.
         fingerprint: hash of everything a result can depend on, so not of the names of corpus and classes.
 
     Raises:
@@ -140,6 +158,7 @@ class Corpus:
     modalities: tuple[Modality, ...]
     about: str = ""
     best: Mapping[str, float] = field(default_factory=dict)
+    extractors: Mapping[str, Provenance] = field(default_factory=dict)
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -202,6 +221,7 @@ def choose_modalities(corpus: Corpus, letters: str) -> Corpus:
         modalities=tuple(modality for modality in corpus.modalities if modality.letter in letters),
         sequences={m: corpus.sequences[m] for m in corpus.letters if m in letters},
         best={condition: value for condition, value in corpus.best.items() if set(condition) <= set(letters)},
+        extractors={letter: how for letter, how in corpus.extractors.items() if letter in letters},
         fingerprint="",
     )
 
@@ -311,6 +331,7 @@ def write_corpus(corpus: Corpus, location: Location, *, compression: Literal["zs
         "modalities": [asdict(modality) for modality in corpus.modalities],
         "about": corpus.about,
         "best": dict(corpus.best),
+        "extractors": {letter: asdict(how) for letter, how in corpus.extractors.items()},
         "fingerprint": corpus.fingerprint,
     }
     tables = {"utterances": corpus.utterances.combine_chunks(), "folds": _fold_table(corpus.folds)}
@@ -358,6 +379,7 @@ def open_corpus(location: Location) -> Corpus:
             modalities=modalities,
             about=header["about"],
             best=header["best"],
+            extractors={letter: Provenance(**how) for letter, how in header.get("extractors", {}).items()},
             fingerprint=header["fingerprint"],
         )
     except FileNotFoundError:

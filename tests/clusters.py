@@ -37,7 +37,7 @@ systems: [mmin]
 folds: 1-2
 hyperparameters: {epochs: 1}
 """
-SEARCH = "search: {trials: 4, space: {lambda1: {low: 0.1, high: 10.0}}}\n"
+SEARCH = "search: {trials: 4, space: {learning_rate: {low: 0.0001, high: 0.01}}}\n"
 AUTOSCALING = """
 cluster_name: growing
 max_workers: 2

@@ -1,7 +1,7 @@
 """A clip is an utterance as it was recorded; recordings are the clips of a raw corpus with what is known of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ class Clip:
         start: where it begins in its files, in seconds; None for their beginning.
         end: where it ends, in seconds; None for their end.
         crop: the half of the picture that shows the speaker; None for all of it.
+        audio_is_cut: whether the file of its sound has this utterance alone, so that times hold for its pictures only.
     """
 
     utterance: str
@@ -29,6 +30,11 @@ class Clip:
     start: float | None = None
     end: float | None = None
     crop: Literal["left", "right"] | None = None
+    audio_is_cut: bool = False
+
+    def heard(self) -> "Clip":
+        """The clip with the times that hold for its sound."""
+        return replace(self, start=None, end=None) if self.audio is not None and self.audio_is_cut else self
 
 
 @dataclass(frozen=True)

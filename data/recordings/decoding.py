@@ -74,7 +74,7 @@ def read_audio(clip: Clip) -> tuple[Samples, int]:
     Raises:
         RecordingError: there is no sound, it cannot be decoded, or it is silent.
     """
-    path = _file(clip, "audio")
+    clip, path = clip.heard(), _file(clip, "audio")
     tape = _tape("audio", path, *_version(path))
     samples = np.concatenate([np.zeros(0, np.float32), *tape.between(*_span(clip))])
     rate = tape.rate

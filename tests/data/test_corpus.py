@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from ifmmin.data.corpus import (
     Corpus,
     Fold,
+    Provenance,
     Sequences,
+    choose_modalities,
     compute_fingerprint,
     open_corpus,
     training_statistics,
@@ -69,6 +71,14 @@ def test_a_corpus_that_is_written_is_read_again(
     for number, fold in corpus.folds.items():
         for name in ("train", "validation", "test"):
             assert np.array_equal(read.folds[number][name], fold[name])
+
+
+def test_how_features_were_made_is_kept_and_changes_no_results(tmp_path: Path) -> None:
+    corpus, how = make_corpus(), Provenance("log-mel", "1", "MIT", '{"name": "log-mel"}')
+    made = write_corpus(replace(corpus, extractors={"a": how}), tmp_path / "made")
+    assert open_corpus(tmp_path / "made").extractors == {"a": how}
+    assert made.fingerprint == compute_fingerprint(corpus)
+    assert choose_modalities(made, "vt").extractors == {}
 
 
 def test_opening_a_corpus_copies_no_features(tmp_path: Path) -> None:

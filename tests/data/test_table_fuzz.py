@@ -1,6 +1,6 @@
 """Tables with damage of ordinary kinds: what is imported is what was meant, and what is refused is refused in words.
 
-`TABLE_FUZZ=2000` tries that many tables.
+`IFMMIN_FUZZ=2000` tries that many tables.
 """
 
 import csv
@@ -24,7 +24,7 @@ from ifmmin.data.corpus import SETS, Corpus, open_corpus, write_corpus
 from ifmmin.data.errors import CorpusError
 from ifmmin.data.layouts.table import import_table
 
-EXAMPLES = int(os.environ.get("TABLE_FUZZ", "60"))
+EXAMPLES = int(os.environ.get("IFMMIN_FUZZ", "60"))
 NAMES = (
     *("001", "1", "-1", "10:30", "12e5", "0x1A", "1.10", "1.1", "2021-03-05 10:00", "1e400", "#1", "=1+1"),
     *("TRUE", "NA", "null", "None", "nan", "[b]", "{}", "é", "über", "生气", "Ünï"),

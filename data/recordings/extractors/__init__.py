@@ -53,7 +53,8 @@ def make_extractor(spec: str, device: str = "cpu") -> Extractor:
     """An extractor by its name.
 
     Args:
-        spec: a name; `hf-audio:FOLDER` and the like; or `FILE.py:NAME`, a class or function without arguments.
+        spec: a name; `hf-audio:FOLDER` and the like, `hf-text:FOLDER?max_tokens=22` with another hyperparameter than by
+            default; or `FILE.py:NAME`, a class or function without arguments.
         device: `cpu` or `cuda`, for those that compute on a GPU.
 
     Raises:
@@ -61,9 +62,13 @@ def make_extractor(spec: str, device: str = "cpu") -> Extractor:
     """
     name, _, model = whole_spec(spec).partition(":")
     if spec in _BUILT_IN:
-        return _made(_class(_BUILT_IN[spec]), device)
+        return _class(_BUILT_IN[spec])()
     if name in _OF_MODELS:
-        return _made(_class(_OF_MODELS[name]), device, Path(model))
+        model, _, choice = model.partition("?")
+        make = _class(_OF_MODELS[name])
+        possible = inspect.signature(make).parameters
+        options = {"device": device} if "device" in possible else {}
+        return make(Path(model), **options, **_chosen(name, choice, sorted({*possible} - {"folder", "file", "device"})))
     if ".py:" in spec:
         return _checked(_from_file(*whole_spec(spec).rsplit(":", 1)), spec)
     for entry in entry_points(group=GROUP):
@@ -100,8 +105,17 @@ def _class(place: str) -> Callable[..., Extractor]:
     return made
 
 
-def _made(make: Callable[..., Extractor], device: str, *model: Path) -> Extractor:
-    return make(*model, device=device) if "device" in inspect.signature(make).parameters else make(*model)
+def _chosen(extractor: str, choice: str, possible: list[str]) -> dict[str, int]:
+    """The hyperparameters after a question mark, all of them whole numbers."""
+    chosen = {}
+    for part in filter(None, choice.split("&")):
+        name, _, value = part.partition("=")
+        if name not in possible:
+            raise ExtractorError(f"Extractor {extractor} has no hyperparameter '{name}'; {nearest(name, possible)}")
+        if not value.isdecimal() or int(value) == 0:
+            raise ExtractorError(f"Extractor {extractor}: {name} must be a whole number above 0, not '{value}'.")
+        chosen[name] = int(value)
+    return chosen
 
 
 @cache

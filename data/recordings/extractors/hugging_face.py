@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ifmmin.data.errors import listed
 from ifmmin.data.recordings.clip import Clip
 from ifmmin.data.recordings.decoding import RecordingError, read_audio, read_frames, resample
 from ifmmin.data.recordings.extractors.extractor import Extractor, ExtractorError, Features, hash_of, need
 
 FRAMES_AT_ONCE = 16
 """Pictures in a forward pass; each is encoded for itself."""
+
+MAX_TOKENS = 128
+"""Of a text, the special ones included; what follows is cut off."""
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -36,6 +40,8 @@ class _Model(Extractor):
     licence = "that of the model in the folder"
     uses_gpu = True
     kind: str
+    unused: tuple[str, ...] = ("pooler", "masked_spec_embed", "decoder")
+    """Parts of names of weights on which no feature depends."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         need("transformers", "transformers", self.kind)
@@ -59,18 +65,36 @@ class _Model(Extractor):
         if self._loaded is None:
             import torch
             import transformers
+            from safetensors import SafetensorError
 
             torch.set_num_threads(1)
             transformers.logging.set_verbosity_error()
             transformers.logging.disable_progress_bar()
             try:
-                model = transformers.AutoModel.from_pretrained(self._folder, use_safetensors=True, **LOCAL)
+                model, loaded = transformers.AutoModel.from_pretrained(
+                    self._folder, use_safetensors=True, output_loading_info=True, **LOCAL
+                )
                 preprocessing = self._preprocessing()
-            except (OSError, ValueError, KeyError) as error:
-                line = str(error).strip().splitlines()[0]
-                raise ExtractorError(f"The model in {self._folder} cannot be loaded: {line}") from None
+            except (OSError, ValueError, KeyError, SafetensorError) as error:
+                line = str(error).strip().splitlines()[0].rstrip(".")
+                raise ExtractorError(
+                    f"The model in {self._folder} cannot be loaded ({line}); copy or save it again."
+                ) from None
+            self._check(sorted(loaded["missing_keys"]))
             self._loaded = model.eval().to(self._device), preprocessing
         return self._loaded
+
+    def _check(self, missing: list[str]) -> None:
+        """Refuse weights that would be drawn at random, unless nothing depends on them.
+
+        Raises:
+            ExtractorError: there are some.
+        """
+        needed = [name for name in missing if not any(unused in name for unused in self.unused)]
+        if needed:
+            raise ExtractorError(
+                f"The weights in {self._folder} lack {listed(needed, 3)}; save the model as its config.json says it is."
+            )
 
     def _preprocessing(self) -> Any:
         raise NotImplementedError
@@ -127,6 +151,7 @@ class VisionModel(_Model):
     version = "1"
     reads = "video"
     rate = 5.0
+    unused = ()
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         super().__init__(folder, device)
@@ -161,11 +186,11 @@ class TextModel(_Model):
     version = "1"
     reads = "text"
     encoder = "textcnn"
-    hyperparameters = {"max_tokens": 128}  # noqa: RUF012  (nothing changes it)
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, device: str = "cpu", max_tokens: int = MAX_TOKENS) -> None:
         super().__init__(folder, device)
         self.dimension = _width(self._config, folder)
+        self.hyperparameters = {"max_tokens": max_tokens}
 
     def extract(self, clip: Clip) -> Features:
         """A frame for each token; none of a clip without words."""
