@@ -19,7 +19,7 @@ import numpy as np
 
 from ifmmin.model import evaluation, protocols
 from ifmmin.model.source import source_hash
-from ifmmin.model.systems import DEFINITIONS, SYSTEMS
+from ifmmin.model.systems import DEFINITIONS, REFERENCE, SYSTEMS
 from ifmmin.orchestrator.execution.stages import execute
 from ifmmin.orchestrator.planning import catalogue
 from ifmmin.orchestrator.planning.configuration import load_configuration
@@ -35,12 +35,13 @@ Numbers = Mapping[str, Sequence[float]]
 
 
 def compute_numbers() -> Numbers:
-    """By name of the code: losses of two epochs of every stage definition, and confidences of evaluations."""
+    """Losses of two epochs of every stage definition, and confidences of evaluations, by name of the code and more."""
     corpus = make_corpus()
     hyperparameters = {"epochs": 2, "batch_size": 8, "steps": 4}
     changes = {"systems": list(SYSTEMS), "folds": "1", "hyperparameters": hyperparameters}
     plan = make_plan(load_configuration("paper", {**changes, "seeds": "0"}), corpus)
-    evaluations = protocol_plan(plan, plan.runs[-1:], list(protocols.PROTOCOLS))
+    reference = [run for run in plan.runs if run.system == REFERENCE]
+    evaluations = protocol_plan(plan, reference, list(protocols.PROTOCOLS))
     numbers: defaultdict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
@@ -76,7 +77,7 @@ def changed(numbers: Numbers, kept: Mapping[str, Any]) -> list[str]:
         name
         for name, values in numbers.items()
         if name in kept["numbers"]
-        and now[name]["version"] == kept["code"][name]["version"]
+        and now[_code(name)]["version"] == kept["code"][_code(name)]["version"]
         and not same(values, kept["numbers"][name])
     ]
 
@@ -89,7 +90,12 @@ def same(first: Sequence[float], second: Sequence[float]) -> bool:
 
 
 def _name(stage: Stage) -> str:
-    return "protocol" if stage.protocol else "evaluation"
+    return f"protocol {stage.protocol}" if stage.protocol else f"evaluation of {stage.definition}"
+
+
+def _code(name: str) -> str:
+    """The name of the code that has computed these numbers."""
+    return name.partition(" ")[0]
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def test_each_condition_is_evaluated_on_the_utterances_that_have_its_modalities(
         scores = results.scores[(results.scores["system"] == system) & (results.scores["fold"] == fold)]
         assert scores["condition"].tolist() == [*all_conditions(corpus.letters), *[AVERAGE] * (len(corpus.letters) > 1)]
         for condition in all_conditions(corpus.letters):
-            rows, expected = part[part["condition"] == condition], having(corpus, int(fold), condition)
+            rows, expected = part[part["condition"] == condition], having(corpus, int(str(fold)), condition)
             assert rows["utterance"].tolist() == expected
             row = scores[scores["condition"] == condition].iloc[0]
             assert row["utterances"] == len(expected)
