@@ -211,8 +211,7 @@ def predict(
     """The predictions of a system's complete runs for new utterances, see `model.ensemble.predict_utterances`.
 
     Args:
-        inputs: a folder in the layout of `data.layouts.table`; a file or row that is missing is a missing modality. Its
-            columns `dialogue` and `turn` are the context for systems that read dialogues.
+        inputs: a folder in the layout of `data.layouts.table`; a file or row that is missing is a missing modality.
 
     Raises:
         UserError: the inputs do not follow the layout, or do not fit the corpus.
@@ -221,18 +220,9 @@ def predict(
     from ifmmin.model.ensemble import predict_utterances
     from ifmmin.orchestrator.analysis.trained_runs import trained_runs
 
-    table = read_utterances(inputs)
-    names = table["utterance"].to_pylist()
+    names = read_utterances(inputs)["utterance"].to_pylist()
     features = read_features(inputs, names, experiment.corpus.letters)
-    columns = {name: table[name].to_pylist() for name in ("dialogue", "turn") if name in table.column_names}
-    return predict_utterances(
-        trained_runs(experiment, runs),
-        names,
-        features,
-        dialogues=columns.get("dialogue"),
-        turns=[None if turn is None else float(turn) for turn in columns["turn"]] if "turn" in columns else None,
-        every_condition=every_condition,
-    )
+    return predict_utterances(trained_runs(experiment, runs), names, features, every_condition=every_condition)
 
 
 def begin_search(configuration: Configuration, *, resume: bool) -> tuple[Experiment, SearchRecord]:
