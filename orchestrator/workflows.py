@@ -1,13 +1,14 @@
 """The workflows behind the commands and the Python API, as functions that return values and print nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ifmmin.data.corpus import verify_corpus
+from ifmmin.data.corpus import Corpus, Features, verify_corpus
 from ifmmin.data.errors import UserError, nearest
+from ifmmin.data.recordings.clip import Clip
 from ifmmin.orchestrator.execution.events import Consumer, Event, Outcome
 from ifmmin.orchestrator.execution.job import check_job
 from ifmmin.orchestrator.execution.status import StatusKeeper
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from ifmmin.orchestrator.analysis.experiment import Analysis
     from ifmmin.orchestrator.analysis.results import Results
+    from ifmmin.orchestrator.execution.extraction import ExtractionEvent
     from ifmmin.orchestrator.search.driver import TrialChanged
     from ifmmin.orchestrator.tracking.experiments import Tracker
     from ifmmin.orchestrator.tracking.searches import SearchTracker
@@ -37,6 +39,13 @@ class SearchConsumer(Protocol):
     """A consumer of the events of a search: of its trials, and of the stages they need."""
 
     def take(self, event: "Event | TrialChanged") -> None:
+        """Handle an event."""
+
+
+class ExtractionConsumer(Protocol):
+    """A consumer of the events of an extraction."""
+
+    def take(self, event: "ExtractionEvent") -> None:
         """Handle an event."""
 
 
@@ -211,7 +220,8 @@ def predict(
     """The predictions of a system's complete runs for new utterances, see `model.ensemble.predict_utterances`.
 
     Args:
-        inputs: a folder in the layout of `data.layouts.table`; a file or row that is missing is a missing modality.
+        inputs: a folder in the layout of `data.layouts.table`; a file or row that is missing is a missing modality. Its
+            columns `dialogue` and `turn` are the context for systems that read dialogues.
 
     Raises:
         UserError: the inputs do not follow the layout, or do not fit the corpus.
@@ -220,9 +230,113 @@ def predict(
     from ifmmin.model.ensemble import predict_utterances
     from ifmmin.orchestrator.analysis.trained_runs import trained_runs
 
-    names = read_utterances(inputs)["utterance"].to_pylist()
+    table = read_utterances(inputs)
+    names = table["utterance"].to_pylist()
     features = read_features(inputs, names, experiment.corpus.letters)
+    columns = {name: table[name].to_pylist() for name in ("dialogue", "turn") if name in table.column_names}
+    return predict_utterances(
+        trained_runs(experiment, runs),
+        names,
+        features,
+        dialogues=columns.get("dialogue"),
+        turns=[None if turn is None else float(turn) for turn in columns["turn"]] if "turn" in columns else None,
+        every_condition=every_condition,
+    )
+
+
+def predict_recordings(
+    experiment: Experiment,
+    runs: Iterable[Run],
+    clips: Sequence[Clip],
+    *,
+    extractors: Mapping[str, str] | None = None,
+    every_condition: bool = False,
+    consumers: Sequence[ExtractionConsumer] = (),
+) -> "pd.DataFrame":
+    """The predictions of a system's complete runs for recordings, by the extractors that the corpus was made with.
+
+    A clip that an extractor cannot use lacks the modality; an event says so.
+
+    Args:
+        extractors: by letter, those that are elsewhere on this machine than on that of the import.
+        consumers: take every event of the extraction.
+
+    Raises:
+        UserError: the corpus was not made from recordings, an extractor is another one, or no clip has a modality.
+    """
+    from ifmmin.model.ensemble import predict_utterances
+    from ifmmin.orchestrator.analysis.trained_runs import trained_runs
+    from ifmmin.orchestrator.execution.extraction import Extracted, extract_features
+    from ifmmin.orchestrator.execution.features import FeatureStore
+
+    specs = extractors_of(experiment.corpus, extractors or {})
+    store, compute = experiment.store, experiment.configuration.compute
+    read = FeatureStore(store).read
+    features: Features = {letter: [None] * len(clips) for letter in experiment.corpus.letters}
+    with closing(extract_features(clips, specs, store, compute)) as events:
+        for event in events:
+            if isinstance(event, Extracted) and event.frames:
+                features[event.letter][event.clip] = read(event.key)
+            for consumer in consumers:
+                consumer.take(event)
+    names = [clip.utterance for clip in clips]
     return predict_utterances(trained_runs(experiment, runs), names, features, every_condition=every_condition)
+
+
+def predict_timelines(
+    experiment: Experiment,
+    runs: Iterable[Run],
+    parts: Mapping[str, Sequence[Clip]],
+    *,
+    extractors: Mapping[str, str] | None = None,
+    consumers: Sequence[ExtractionConsumer] = (),
+) -> "pd.DataFrame":
+    """The predictions of a system's complete runs for the windows of recordings, see `data.recordings.clips.windows`.
+
+    Columns: recording, start and end in seconds, and those of `predict_recordings`. A window without any modality has
+    no condition and no prediction, and NaN for probabilities.
+
+    Raises:
+        UserError: as `predict_recordings`.
+    """
+    import pandas as pd
+
+    clips = [clip for windows in parts.values() for clip in windows]
+    frame = predict_recordings(experiment, runs, clips, extractors=extractors, consumers=consumers)
+    rows = [(name, clip.utterance, clip.start, clip.end) for name, windows in parts.items() for clip in windows]
+    windows = pd.DataFrame(rows, columns=["recording", "utterance", "start", "end"])
+    timelines = windows.merge(frame, on="utterance", how="left", validate="one_to_one").drop(columns="utterance")
+    return timelines.fillna({"condition": "", "prediction": ""})
+
+
+def extractors_of(corpus: Corpus, elsewhere: Mapping[str, str]) -> dict[str, str]:
+    """The extractors that a corpus was made with, by letter.
+
+    Args:
+        elsewhere: those that are to be taken from another place on this machine.
+
+    Raises:
+        UserError: the corpus was not made from recordings, or an extractor is not the one it was made with.
+    """
+    from ifmmin.data.recordings.extractors import make_extractor
+
+    if not corpus.extractors:
+        raise UserError(
+            f"Corpus '{corpus.name}' was not made from recordings, so that no extractor is known; use --input with "
+            "features as those of the corpus."
+        )
+    for letter in elsewhere:
+        if letter not in corpus.extractors:
+            raise UserError(f"--extract {letter}=…: {nearest(letter, corpus.extractors)}")
+    specs = {letter: elsewhere.get(letter, how.extractor) for letter, how in corpus.extractors.items()}
+    for letter, how in corpus.extractors.items():
+        if make_extractor(specs[letter]).identity() != how.identity:
+            raise UserError(
+                f"Extractor {specs[letter]} is not the one that {letter} of corpus '{corpus.name}' was made with: its "
+                f"version (then {how.version}), hyperparameters or weights differ; name that one by --extract "
+                f"{letter}=…, or import the recordings again."
+            )
+    return specs
 
 
 def begin_search(configuration: Configuration, *, resume: bool) -> tuple[Experiment, SearchRecord]:

@@ -110,6 +110,20 @@ def read_frames(clip: Clip, rate: float) -> Iterator[tuple[float, Picture]]:
         raise RecordingError("has no pictures: its video track is empty")
 
 
+def length(clip: Clip) -> float:
+    """The seconds that the file of a clip lasts, by its header; by its sound where that does not say.
+
+    Raises:
+        RecordingError: it cannot be opened.
+    """
+    path = _file(clip, "audio")
+    with _opened(path) as container:
+        if container.duration is not None and container.format.name not in GUESSED_LENGTH:
+            return float(container.duration / 1_000_000)
+    samples, rate = read_audio(Clip(clip.utterance, clip.audio, clip.video))
+    return len(samples) / rate
+
+
 def resample(samples: Samples, rate: int, wanted: int) -> Samples:
     """Sound at another number of samples a second."""
     if rate == wanted:

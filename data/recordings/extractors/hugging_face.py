@@ -54,7 +54,7 @@ class _Model(Extractor):
                 f"Extractor {self.kind}: {folder} holds no weights as safetensors, and pickles are not loaded; save "
                 "the model again with save_pretrained."
             )
-        self.name = f"{self.kind}:{folder.name}"
+        self.name = self.kind
         self._folder, self._device = folder, device
         self._loaded: tuple[Any, Any] | None = None
         self.weights = hash_of(sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES))

@@ -48,6 +48,7 @@ class OnnxModel(Extractor):
         ExtractorError: a file is missing or damaged, the sidecar is not valid, or onnxruntime is not installed.
     """
 
+    name = "onnx"
     version = "1"
     reads = "video"
     licence = "that of the network"
@@ -58,7 +59,6 @@ class OnnxModel(Extractor):
         for needed in (file, sidecar):
             if not needed.is_file():
                 raise ExtractorError(f"Extractor onnx: {needed} is missing; it needs the network and its sidecar.")
-        self.name = f"onnx:{file.name}"
         self.hyperparameters = read_sidecar(sidecar)
         self.rate = float(self.hyperparameters["rate"])
         self._session = _session(file)
