@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ifmmin.orchestrator.commands import data, plan, predict, report, run, search, status, systems, track, ui
+from ifmmin.orchestrator.commands import (
+    data,
+    plan,
+    predict,
+    recordings,
+    report,
+    run,
+    search,
+    status,
+    systems,
+    track,
+    ui,
+)
 from ifmmin.version import package_version
 
 app = typer.Typer(
@@ -38,4 +50,5 @@ def options(
 
 for module in (run, search, plan, report, predict, status, track, systems, ui):
     app.command(module.__name__.rpartition(".")[2], epilog=f"Example: {module.EXAMPLE}")(module.command)
+data.import_app.command("recordings", epilog=f"Example: {recordings.EXAMPLE}")(recordings.command)
 app.add_typer(data.app, name="data")

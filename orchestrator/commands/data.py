@@ -105,7 +105,7 @@ def mmin(
         fix_folds=fix_folds,
         leave_out=leave_out or (),
     )
-    _keep(corpus, findings, storage)
+    keep(corpus, findings, storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
@@ -131,7 +131,7 @@ def mmsa(
         cuts = [float(part) for part in edges.split(",")] if edges else []
     except ValueError:
         raise CorpusError(f"--edges {edges}: write numbers, such as --edges=-0.1,0.1.") from None
-    _keep(*import_mmsa(file, name, edges=cuts, leave_out=leave_out or ()), storage)
+    keep(*import_mmsa(file, name, edges=cuts, leave_out=leave_out or ()), storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
@@ -164,7 +164,7 @@ def table(
         seed=seed,
         leave_out=leave_out or (),
     )
-    _keep(corpus, findings, storage)
+    keep(corpus, findings, storage)
 
 
 @app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
@@ -192,7 +192,7 @@ def synth(
     typer.echo(f"Next: {shown_command('run', 'demo', '--corpus', name, storage=storage)}")
 
 
-def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
+def keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
     """Show the findings of the audit, and write the corpus if none of them is an error."""
     from ifmmin.data.catalogue import keep_corpus
 
@@ -204,6 +204,8 @@ def _keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
 
 
 def _description(corpus: "Corpus") -> dict[str, object]:
+    from dataclasses import asdict
+
     import numpy as np
 
     quantiles = (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
@@ -232,6 +234,7 @@ def _description(corpus: "Corpus") -> dict[str, object]:
             for number, fold in sorted(corpus.folds.items())
         },
         "best": dict(corpus.best),
+        "extractors": {letter: asdict(how) for letter, how in corpus.extractors.items()},
     }
 
 
@@ -261,6 +264,9 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
         lengths.add_row(letter, *map(str, values["lengths"].values()))
     console.print(modalities)
     console.print(lengths)
+    for letter, how in description["extractors"].items():
+        line = f"{letter} was made from recordings by {how['extractor']}, version {how['version']} ({how['licence']})"
+        console.print(line, markup=False, soft_wrap=True)
     folds = Table("fold", "train", "validation", "test", title="folds", title_justify="left")
     for number, sizes in description["folds"].items():
         folds.add_row(str(number), *(f"{size:,}" for size in sizes.values()))

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from ifmmin.data.audit import audit
-from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.data.corpus import Corpus, Provenance, Sequences
 from ifmmin.orchestrator.analysis.calibration import expected_calibration_error
 from ifmmin.orchestrator.analysis.experiment import Analysis, Details
 from ifmmin.orchestrator.analysis.scores import METRICS, columns_in, conditions_in
@@ -157,7 +157,8 @@ def _facts(corpus: Corpus) -> list[tuple[str, str]]:
             (
                 f"{modality.letter}: {modality.title}",
                 _features(corpus.sequences[modality.letter])
-                + (", standardised with each fold's training set" if modality.standardised else ""),
+                + (", standardised with each fold's training set" if modality.standardised else "")
+                + _extractor(corpus.extractors.get(modality.letter)),
             )
             for modality in corpus.modalities
         ),
@@ -169,6 +170,11 @@ def _facts(corpus: Corpus) -> list[tuple[str, str]]:
             else []
         ),
     ]
+
+
+def _extractor(how: Provenance | None) -> str:
+    """What the features were made with, if that is known."""
+    return f"; made from recordings by {how.extractor}, version {how.version} ({how.licence})" if how else ""
 
 
 def _features(sequences: Sequences) -> str:
