@@ -31,7 +31,11 @@ def command(
     ] = None,
     recordings: Annotated[
         list[Path] | None,
-        typer.Option(parser=options.path, help="Recordings instead: a file, or a folder of them; may be repeated."),
+        typer.Option(
+            parser=options.path,
+            metavar="PATH",
+            help="Recordings instead: a file, or a folder of them; may be repeated.",
+        ),
     ] = None,
     every: Annotated[
         float | None,

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from ifmmin.orchestrator.execution.extraction import (
 from ifmmin.orchestrator.execution.features import FeatureStore
 from ifmmin.orchestrator.planning.configuration import Compute
 from ifmmin.orchestrator.store import Store
-from tests.data.recordings.media import tone, write_media, write_wav
+from tests.data.recordings.media import broken, tone, write_media, write_wav
 from tests.gate import wait_until
 
 MINE = """
@@ -136,6 +137,25 @@ def test_a_failure_is_of_its_clip_alone(tmp_path: Path, words: str) -> None:
     assert set(computed(tmp_path) - before) == {"u3", "u4"}, "what is a property of the clip is kept"
     assert all(event.seconds is None for event in again.values())
     assert progress.total == 8
+
+
+@pytest.mark.slow  # starts Ray
+@pytest.mark.usefixtures("session")
+def test_each_damaged_file_is_named_with_its_reason_and_the_others_are_done(tmp_path: Path) -> None:
+    reasons = broken(tmp_path)
+    clips = [replace(clip, utterance=why) for why, clip in reasons.items()]
+    good = {
+        "telephone": write_wav(tmp_path / "8000.wav", tone(1, 8_000), 8_000),
+        "stereo": write_wav(tmp_path / "stereo.wav", np.stack([tone(1), tone(1, seed=1)], 1), 16_000),
+        "short": write_wav(tmp_path / "half.wav", tone(0.05)),
+        "video": write_media(tmp_path / "video.mp4", samples=tone(1)),
+    }
+    clips += [Clip(name, audio=path) for name, path in good.items()]
+    extracted, failed, progress = extract(clips, {"a": "log-mel"}, Store(tmp_path / "store"))
+    assert set(failed) == set(reasons)
+    assert all(reason.startswith(why) for why, reason in failed.items()), failed
+    assert {name for name, _ in extracted} == set(good)
+    assert (progress.done, progress.failed) == (len(good), len(reasons))
 
 
 @pytest.mark.slow  # starts Ray

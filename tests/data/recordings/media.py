@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ifmmin.data.recordings.clip import Clip
+
 RATE = 16_000
 
 
@@ -71,3 +73,43 @@ def write_media(
             container.mux(audio.encode(frame))
             container.mux(audio.encode(None))
     return path
+
+
+def broken(folder: Path) -> dict[str, Clip]:
+    """Clips that cannot be used, each with the beginning of the reason."""
+    whole = write_wav(folder / "whole.wav", tone(3))
+    video = write_media(folder / "whole.mp4", samples=tone(3), pictures=[picture(1)] * 30)
+    silent_video = write_media(folder / "pictures.mp4", pictures=[picture(1)] * 30)
+    files = {
+        "is empty: its file has 0 bytes": b"",
+        "is cut off: 1.25 s of 3.00 s": whole.read_bytes()[:40_000],
+        "cannot be read": video.read_bytes()[:2_000],
+        "cannot be read (Invalid data": b"this is a text and no recording" * 100,
+        "is a pointer of git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+    }
+    clips = {}
+    for number, (why, content) in enumerate(files.items()):
+        path = folder / f"broken{number}{'.mp4' if number == 2 else '.wav'}"
+        path.write_bytes(content)
+        clips[why] = Clip("u", audio=path)
+    with wave.open(str(folder / "none.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+    sine = write_media(folder / "cut.mkv", samples=tone(3), pictures=[picture(1)] * 30)
+    (folder / "damaged.flac").write_bytes(b"fLaC" + bytes(2_000))
+    return clips | {
+        "cannot be read (Invalid data found when processing input); its file is damaged": Clip(
+            "u", audio=folder / "damaged.flac"
+        ),
+        "is too short: 0.010 s of sound": Clip("u", audio=write_wav(folder / "short.wav", tone(0.01))),
+        "is too short: 0.005 s of sound": Clip("u", video=sine, start=1, end=1.005),
+        "has no sound": Clip("u", audio=folder / "none.wav"),
+        "has no audio track": Clip("u", video=silent_video),
+        "is silent": Clip("u", audio=write_wav(folder / "silent.wav", np.zeros(RATE, np.float32))),
+        "is missing": Clip("u", audio=folder / "missing.wav"),
+        "is missing or cannot be opened (Is a directory)": Clip("u", audio=folder),
+        "begins at 5 s, and its file ends at 3": Clip("u", audio=whole, start=5, end=6),
+        "is cut off: 3": Clip("u", audio=whole, start=2, end=9),
+        "lasts from 2 s to 1 s": Clip("u", audio=whole, start=2, end=1),
+    }

@@ -1,4 +1,3 @@
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ pytest.importorskip("av")
 
 from ifmmin.data.recordings.clip import Clip
 from ifmmin.data.recordings.decoding import RecordingError, read_audio, read_frames, resample
-from tests.data.recordings.media import RATE, picture, tone, write_media, write_wav
+from tests.data.recordings.media import RATE, broken, picture, tone, write_media, write_wav
 
 
 def numbers(clip: Clip, rate: float = 10.0) -> list[int]:
@@ -81,41 +80,10 @@ def test_half_of_a_picture_is_read_where_a_clip_has_one(tmp_path: Path) -> None:
     assert left.mean() > 150 > 50 > right.mean()
 
 
-def broken(folder: Path) -> dict[str, Clip]:
-    """Clips that cannot be used, each with the beginning of the reason."""
-    whole = write_wav(folder / "whole.wav", tone(3))
-    video = write_media(folder / "whole.mp4", samples=tone(3), pictures=[picture(1)] * 30)
-    silent_video = write_media(folder / "pictures.mp4", pictures=[picture(1)] * 30)
-    files = {
-        "is empty: its file has 0 bytes": b"",
-        "is cut off: 1.25 s of 3.00 s": whole.read_bytes()[:40_000],
-        "cannot be read": video.read_bytes()[:2_000],
-        "cannot be read (Invalid data": b"this is a text and no recording" * 100,
-        "is a pointer of git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-    }
-    clips = {}
-    for number, (why, content) in enumerate(files.items()):
-        path = folder / f"broken{number}{'.mp4' if number == 2 else '.wav'}"
-        path.write_bytes(content)
-        clips[why] = Clip("u", audio=path)
-    with wave.open(str(folder / "none.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-    return clips | {
-        "has no sound": Clip("u", audio=folder / "none.wav"),
-        "has no audio track": Clip("u", video=silent_video),
-        "is silent": Clip("u", audio=write_wav(folder / "silent.wav", np.zeros(RATE, np.float32))),
-        "is missing": Clip("u", audio=folder / "missing.wav"),
-        "is missing or cannot be opened (Is a directory)": Clip("u", audio=folder),
-        "begins at 5 s, and its file ends at 3": Clip("u", audio=whole, start=5, end=6),
-        "is cut off: 3": Clip("u", audio=whole, start=2, end=9),
-        "lasts from 2 s to 1 s": Clip("u", audio=whole, start=2, end=1),
-    }
-
-
 def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
     for why, clip in broken(tmp_path).items():
+        if why.startswith("is too short"):
+            continue  # for an extractor
         with pytest.raises(RecordingError) as raised:
             read_audio(clip)
         assert str(raised.value).startswith(why), (why, str(raised.value))
