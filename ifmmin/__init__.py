@@ -27,6 +27,7 @@ __all__ = [
     "UserError",
     "import_mmin",
     "import_mmsa",
+    "import_recordings",
     "import_table",
     "load",
     "open_corpus",
@@ -152,8 +153,11 @@ def load(name: str, *, storage: str = STORAGE, against: str | Sequence[str] = ()
 
 def predict(
     name: str,
-    inputs: str | Path,
+    inputs: str | Path | None = None,
     *,
+    recordings: str | Path | Sequence[str | Path] | None = None,
+    every: float | None = None,
+    extract: Mapping[str, str] | None = None,
     system: str | None = None,
     fold: int | None = None,
     seed: int | None = None,
@@ -165,6 +169,9 @@ def predict(
     Args:
         name: of an experiment that ran.
         inputs: a folder laid out as for `import_table`, without labels; a missing file is a missing modality.
+        recordings: instead of inputs, files or folders of recordings, for a corpus that was made from recordings.
+        every: seconds of the windows into which recordings are cut.
+        extract: by letter, extractors whose models lie elsewhere on this machine than on that of the import.
         system: whose runs predict; by default the experiment's first.
         fold: of the runs; by default all.
         seed: of the runs; by default all.
@@ -172,7 +179,8 @@ def predict(
         storage: folder or URI of the store.
 
     Returns:
-        Columns utterance, condition, prediction, and `p_CLASS` for each class.
+        Columns utterance, condition, prediction, and `p_CLASS` for each class; of windows recording, start and end in
+        seconds instead of utterance.
 
     Raises:
         UserError: there is no such run, or the inputs do not follow the layout or do not fit the corpus.
@@ -180,9 +188,22 @@ def predict(
     from ifmmin.orchestrator import workflows
     from ifmmin.orchestrator.experiment import Experiment
 
+    if (inputs is None) == (recordings is None):
+        raise UserError("Give either inputs, a folder of features, or recordings.")
     experiment = Experiment.recorded(name, storage)
     runs = workflows.choose_runs(experiment, system, fold, seed)
-    return workflows.predict(experiment, runs, Path(inputs), every_condition=every_condition)
+    if inputs is not None:
+        return workflows.predict(experiment, runs, Path(inputs), every_condition=every_condition)
+    from ifmmin.data.recordings.clips import find_clips, windows
+
+    paths = [recordings] if isinstance(recordings, str | Path) else recordings or []
+    clips = find_clips(map(Path, paths))
+    if every is None:
+        return workflows.predict_recordings(
+            experiment, runs, clips, extractors=extract, every_condition=every_condition
+        )
+    parts = {clip.utterance: windows(clip, every) for clip in clips}
+    return workflows.predict_timelines(experiment, runs, parts, extractors=extract)
 
 
 def train(
@@ -289,6 +310,46 @@ def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **optio
     from ifmmin.data.layouts.table import import_table as read
 
     return _import(read, root, name, storage, options)
+
+
+def import_recordings(
+    folder: str | Path,
+    name: str,
+    *,
+    layout: str | None = None,
+    extract: Mapping[str, str] | None = None,
+    allow_failures: str | int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+    storage: str = STORAGE,
+    **options: Any,
+) -> "Corpus":
+    """Extract the features of recordings on all cores and GPUs, and make a corpus of them; call it again to resume.
+
+    Args:
+        folder: a raw corpus, or recordings of your own with a table `recordings.csv`.
+        name: of the new corpus.
+        layout: of the folder, such as `iemocap`; by default it is recognised.
+        extract: extractors by the letters of modalities, such as `{"a": "comparE"}`; by default one for each of sound,
+            pictures and text that there is.
+        allow_failures: how many clips may fail, a number or a percentage such as `3%`; those lack the modality.
+        workers: clips that are computed at once; by default one for each CPU core.
+        progress: whether to show the progress.
+        storage: folder or URI of the store.
+        **options: those of `data.selection.Selection`: classes, folds and what is left out.
+
+    Returns:
+        The corpus in the store.
+
+    Raises:
+        UserError: the folder does not follow a layout, an extractor is unknown, more clips fail than may, the audit
+            finds an error, or the name is taken.
+    """
+    from ifmmin.data.paths import expand
+    from ifmmin.orchestrator import api
+
+    chosen = {"layout": layout, "extract": extract, "allow_failures": allow_failures, "workers": workers}
+    return api.import_recordings(Path(expand(str(folder))), name, storage, {**options, **chosen}, progress)
 
 
 def _import(

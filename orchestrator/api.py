@@ -229,6 +229,28 @@ def train(configuration: Configuration) -> RunResult:
     return RunResult(weights, pd.concat(histories, ignore_index=True), predictions, scores)
 
 
+def import_recordings(folder: Path, name: str, storage: str, options: Mapping[str, Any], progress: bool) -> "Corpus":
+    """Extract what the store lacks and keep the corpus; see `ifmmin.import_recordings`."""
+    from rich.console import Console
+
+    from ifmmin.data.catalogue import keep_corpus
+    from ifmmin.data.selection import Selection
+    from ifmmin.orchestrator import importing
+    from ifmmin.orchestrator.commands.extraction import ExtractionDisplay
+    from ifmmin.orchestrator.planning.configuration import Compute
+
+    options = dict(options)
+    compute = Compute(workers=options.pop("workers", None))
+    chosen = {key: options.pop(key) for key in ("layout", "extract", "allow_failures") if key in options}
+    prepared = importing.prepare(folder, name, storage=storage, selection=Selection.of(options), **chosen)
+    if progress:
+        with ExtractionDisplay(Console(stderr=True), prepared.clips) as display:
+            extraction = importing.extract(prepared, compute=compute, consumers=[display])
+    else:
+        extraction = importing.extract(prepared, compute=compute)
+    return keep_corpus(*importing.finish(prepared, extraction), storage)
+
+
 def _complete(experiment: Experiment, outcome: Outcome) -> Any:
     """The results of complete runs; if there are none, the failure is raised."""
     try:

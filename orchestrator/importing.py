@@ -43,6 +43,7 @@ class Preparation:
         specs: extractors by letter.
         selection: with the folds that are to be made.
         storage: the store.
+        allow_failures: how many clips may fail, as `prepare` takes it.
     """
 
     name: str
@@ -51,11 +52,20 @@ class Preparation:
     specs: Mapping[str, str]
     selection: Selection
     storage: str
+    allow_failures: str | int
 
     @property
     def clips(self) -> list[Clip]:
         """The clips to extract the features of."""
         return [self.recordings.clips[index] for index in self.chosen]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What became of the clips of a preparation."""
+
+    extracted: tuple[Extracted, ...]
+    failed: tuple[ClipFailed, ...]
 
 
 def prepare(
@@ -66,6 +76,7 @@ def prepare(
     layout: str | None = None,
     extract: Mapping[str, str] | None = None,
     selection: Selection | None = None,
+    allow_failures: str | int = 0,
 ) -> Preparation:
     """Read what a folder has, and check all that can be known before anything is extracted.
 
@@ -73,11 +84,13 @@ def prepare(
         layout: one of `data.recordings.layouts.LAYOUTS`; by default the one that the folder has.
         extract: extractors by letter; by default one for each of sound, pictures and text that there is.
         selection: of classes and folds.
+        allow_failures: how many clips may fail, a number or a percentage such as `3%`; those lack the modality.
 
     Raises:
         UserError: the folder, an extractor, a class or a split is not valid, or the name is taken.
     """
     folder_for(name, storage)
+    parse_allowance(allow_failures, 0)
     recordings = read_recordings(folder, layout)
     specs = choose_extractors(recordings.clips, extract)
     made = {letter: make_extractor(spec) for letter, spec in specs.items()}
@@ -88,30 +101,24 @@ def prepare(
     drafted, _ = select(draft, selection)
     kept = set(drafted.names)
     chosen = tuple(index for index, clip in enumerate(recordings.clips) if clip.utterance in kept)
-    return Preparation(name, recordings, chosen, specs, selection, storage)
+    return Preparation(name, recordings, chosen, specs, selection, storage, allow_failures)
 
 
-def import_prepared(
-    prepared: Preparation,
-    *,
-    allow_failures: str | int = 0,
-    compute: Compute | None = None,
-    consumers: Sequence[ExtractionConsumer] = (),
-) -> tuple[Corpus, list[Finding]]:
-    """Extract what the store lacks, and make the corpus; it is not written.
+def extract(
+    prepared: Preparation, *, compute: Compute | None = None, consumers: Sequence[ExtractionConsumer] = ()
+) -> Extraction:
+    """Extract the features that the store lacks.
 
     Args:
-        allow_failures: how many clips may fail, a number or a percentage such as `3%`; those lack the modality.
-        consumers: take every event of the extraction.
+        consumers: take every event.
 
     Raises:
-        UserError: more clips failed, or the corpus is not valid.
+        UserError: the store cannot be written, or the Ray cluster cannot be joined.
     """
-    allowed = parse_allowance(allow_failures, len(prepared.chosen))
-    clips, store = prepared.clips, Store(prepared.storage)
     extracted: list[Extracted] = []
     failed: list[ClipFailed] = []
-    with closing(extract_features(clips, prepared.specs, store, compute or Compute())) as events:
+    store = Store(prepared.storage)
+    with closing(extract_features(prepared.clips, prepared.specs, store, compute or Compute())) as events:
         for event in events:
             if isinstance(event, Extracted):
                 extracted.append(event)
@@ -119,17 +126,27 @@ def import_prepared(
                 failed.append(event)
             for consumer in consumers:
                 consumer.take(event)
-    failures = _write_failures(prepared, failed)
-    _check_failures(failed, clips, allowed, allow_failures, failures)
-    read = FeatureStore(store).read
+    return Extraction(tuple(extracted), tuple(failed))
+
+
+def finish(prepared: Preparation, extraction: Extraction) -> tuple[Corpus, list[Finding]]:
+    """The corpus of what was extracted, which is not written, and the findings of its audit.
+
+    Raises:
+        UserError: more clips failed than may, or the corpus is not valid.
+    """
+    clips, failed = prepared.clips, extraction.failed
+    table = _write_failures(prepared, failed)
+    _check_failures(prepared, failed, table)
+    read = FeatureStore(Store(prepared.storage)).read
     features: Features = {letter: [None] * len(prepared.recordings.clips) for letter in prepared.specs}
-    for event in extracted:
+    for event in extraction.extracted:
         if event.frames:
             features[event.letter][prepared.chosen[event.clip]] = read(event.key)
     made = {letter: make_extractor(spec) for letter, spec in prepared.specs.items()}
     selection = _without_empty(prepared, features)
     corpus, findings = _assemble(prepared.name, prepared.recordings, features, made, prepared.specs, selection)
-    return select(corpus, selection, [*findings, *_findings(failed, clips, failures)])
+    return select(corpus, selection, [*findings, *_findings(failed, clips, table)])
 
 
 def choose_extractors(clips: Sequence[Clip], extract: Mapping[str, str] | None) -> dict[str, str]:
@@ -234,11 +251,10 @@ def _write_failures(prepared: Preparation, failed: Sequence[ClipFailed]) -> str:
     return f"{folder}/{FAILURES}"
 
 
-def _check_failures(
-    failed: Sequence[ClipFailed], clips: Sequence[Clip], allowed: int, text: str | int, table: str
-) -> None:
+def _check_failures(prepared: Preparation, failed: Sequence[ClipFailed], table: str) -> None:
+    clips, text = prepared.clips, prepared.allow_failures
     count = len({failure.clip for failure in failed})
-    if count > allowed:
+    if count > parse_allowance(text, len(clips)):
         first = f"{clips[failed[0].clip].utterance} {failed[0].reason}, first; all in {table}"
         raise CorpusError(
             f"{count:,} of {len(clips):,} clips failed, more than --allow-failures {text} ({first}); correct the "
