@@ -48,6 +48,7 @@ def run(
     folds: str | Sequence[int] | None = None,
     seeds: str | Sequence[int] | None = None,
     hyperparameters: "Mapping[str, HyperparameterValue] | None" = None,
+    train_missing: float | Mapping[str, float] | None = None,
     name: str | None = None,
     workers: int | None = None,
     storage: str | None = None,
@@ -63,6 +64,7 @@ def run(
         folds: numbers, or text such as `all` or `1-3,5`.
         seeds: each adds one run of every fold.
         hyperparameters: those that differ from the systems' defaults, such as `{"train.epochs": 10}`.
+        train_missing: rate at which modalities are removed from training utterances, or a rate by modality.
         name: of the experiment; by default that of its configuration.
         workers: stages that run at once; by default one for each CPU core.
         storage: folder or URI of the store.
@@ -77,7 +79,8 @@ def run(
     """
     from ifmmin.orchestrator import api
 
-    changes = {"corpus": corpus, "systems": systems, "folds": folds, "seeds": seeds, "name": name, "storage": storage}
+    changes: dict[str, Any] = {"corpus": corpus, "systems": systems, "folds": folds, "seeds": seeds, "name": name}
+    changes |= {"storage": storage, "train_missing": train_missing}
     return api.run(api.configure(configuration, changes, hyperparameters, workers), track=track, progress=progress)
 
 

@@ -58,7 +58,8 @@ def _of_file(path: Path) -> Clip:
         )
     words = path.with_suffix(".txt")
     text = read_text(words).strip() if words.is_file() else None
-    return Clip(path.stem, *((path, None) if suffix in SOUND else (None, path)), text)
+    audio, video = (path, None) if suffix in SOUND else (None, path)
+    return Clip(path.stem, audio, video, text)
 
 
 def _of_folder(folder: Path) -> list[Clip]:

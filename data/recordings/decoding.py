@@ -142,6 +142,13 @@ class _Tape:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._kept: deque[Any]
+        self._kept_bytes: int
+        self._kept_from: float
+        self._reached: float
+        self._at_end: bool
+        self._length: float | None
+        self._items: Iterator[Any]
         self._rewind()
 
     def between(self, first: float, last: float) -> Iterator[Any]:
@@ -200,11 +207,11 @@ class _Tape:
             raise RecordingError(f"cannot be decoded after {self._reached:.2f} s ({_in_words(error)})") from None
 
     def _rewind(self) -> None:
-        self._kept: deque[Any] = deque()
+        self._kept = deque()
         self._kept_bytes = 0
         self._kept_from = self._reached = 0.0
         self._at_end = False
-        self._length: float | None = None
+        self._length = None
         self._items = self._decode()
 
     def _keep(self, item: Any, *, many: bool) -> None:

@@ -7,7 +7,7 @@ worker's process is computed alone the second time, and is a failure the third.
 import time
 import traceback
 import warnings
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -208,7 +208,7 @@ class Progress:
         self._done = self._failed = self._total = 0
         self._left: Counter[str] = Counter()
         self._computed: Counter[str] = Counter()
-        self._seconds: Counter[str] = Counter()  # type: ignore[type-arg,unused-ignore]
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def add(self, unit: Unit) -> None:
         """Count a unit that is to be done."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import ifmmin
 from ifmmin.data.catalogue import folder_for
 from ifmmin.data.corpus import Corpus, Fold, Provenance, Sequences, write_corpus
 from ifmmin.data.errors import CorpusError, UserError
@@ -138,6 +139,8 @@ def test_a_long_recording_has_a_timeline_and_its_picture(recorded: tuple[Experim
     assert set(frame["recording"]) == {"talk"}
     assert frame["condition"].tolist() == ["a", "a", "", "a", "a"], "a silent window has no modality"
     assert (tmp_path / "timeline-talk.png").read_bytes().startswith(b"\x89PNG")
+    called = ifmmin.predict("spoken", recordings=tmp_path / "talk.wav", every=1, storage=experiment.store.location)
+    np.testing.assert_allclose(called["p_low"], pd.read_csv(output)["p_low"])
 
 
 def test_extractors_that_are_not_those_of_the_corpus_are_refused(

@@ -110,14 +110,14 @@ def find_face(detector: Any, picture: Picture) -> FoundFace | None:
     box = np.exp(scales[0, :, row, column]) * 4
     corner = np.maximum(0, (np.array([row, column]) + offsets[0, :, row, column] + 0.5) * 4 - box / 2)
     found = points[0, :, row, column].reshape(5, 2) * box + corner
-    return FoundFace(clearest, np.float32(found[:, ::-1] * [width / size[0], height / size[1]]))
+    return FoundFace(clearest, np.asarray(found[:, ::-1] * [width / size[0], height / size[1]], np.float32))
 
 
 def align(picture: Picture, points: NDArray[np.float32], size: tuple[int, int]) -> Picture:
     """A face turned upright, of this width and height, in the colours of the picture."""
     import cv2
 
-    wanted = POINTS * np.float32(size) / SIDE
+    wanted = np.asarray(POINTS * np.array(size) / SIDE, np.float32)
     return np.asarray(cv2.warpAffine(picture, similarity(points, wanted), size, flags=cv2.INTER_LINEAR), np.uint8)
 
 

@@ -86,12 +86,13 @@ class OnnxModel(Extractor):
 
         if self._face is None:
             return np.asarray(cv2.resize(picture, self.hyperparameters["size"], interpolation=cv2.INTER_AREA), np.uint8)
-        return self._face.cropped(picture, tuple(self.hyperparameters["size"]))
+        face: Picture | None = self._face.cropped(picture, tuple(self.hyperparameters["size"]))
+        return face
 
     def _run(self, picture: Picture) -> NDArray[np.float32]:
         prepared = self.hyperparameters
         if prepared["colours"] == "grey":
-            picture = np.round(picture @ [0.299, 0.587, 0.114])[..., None]
+            picture = np.asarray(np.round(picture @ [0.299, 0.587, 0.114])[..., None], np.uint8)
         elif prepared["colours"] == "BGR":
             picture = picture[..., ::-1]
         values = (picture.astype(np.float32) * prepared["scale"] - prepared["mean"]) / prepared["deviation"]

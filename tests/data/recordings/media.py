@@ -3,6 +3,7 @@
 import wave
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,21 +52,20 @@ def write_media(
     import av
 
     with av.open(str(path), "w") as container:
-        video = audio = None
         if pictures is not None:
-            video = container.add_stream(video_codec, rate=fps)
+            video: Any = container.add_stream(video_codec, rate=fps)
             video.height, video.width = pictures[0].shape[:2]
             video.pix_fmt = "yuvj420p" if video_codec == "mjpeg" else "yuv420p"
             video.bit_rate = 4_000_000
             video.time_base = Fraction(1, fps)
         if samples is not None:
-            audio = container.add_stream(audio_codec, rate=rate)
+            audio: Any = container.add_stream(audio_codec, rate=rate)
             audio.layout = "mono"
         for number, shown in enumerate(pictures or []):
             frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
             frame.pts = number
             container.mux(video.encode(frame))
-        if video is not None:
+        if pictures is not None:
             container.mux(video.encode(None))
         if samples is not None:
             frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")

@@ -25,15 +25,15 @@ def face() -> Extractor:
 @cache
 def portrait() -> Picture:
     """A woman who smiles; matplotlib has the picture."""
-    from matplotlib.cbook import get_sample_data
+    import matplotlib
 
-    with get_sample_data("grace_hopper.jpg", asfileobj=True) as file:
-        picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
+    file = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    picture = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     return np.ascontiguousarray(picture[..., ::-1])
 
 
 def test_a_similarity_brings_points_to_where_they_are_wanted() -> None:
-    turn = np.float32([[0, -2], [2, 0]])
+    turn = np.array([[0, -2], [2, 0]], np.float32)
     points = POINTS @ turn + 7
     found = similarity(points, POINTS)
     np.testing.assert_allclose(points @ found[:, :2].T + found[:, 2], POINTS, atol=1e-4)

@@ -162,11 +162,12 @@ def test_a_network_in_onnx_sees_colours_as_its_sidecar_says(tmp_path: Path) -> N
     red = np.zeros((64, 96, 3), np.uint8)
     red[..., 0] = 200
     clip = Clip("u", video=write_media(tmp_path / "u.mp4", pictures=[red] * 20))
-    for sidecar, expected in {
+    expectations: dict[str, list[float]] = {
         "size: [32, 16]": [200 / 255, 0, 0],
         "{size: [32, 16], colours: BGR, scale: 1, mean: [10, 0, 0], deviation: [2]}": [-5, 0, 100],
         "{size: [32, 16], colours: grey, rate: 5}": [0.299 * 200 / 255],
-    }.items():
+    }
+    for sidecar, expected in expectations.items():
         extractor = make_extractor(f"onnx:{write_network(tmp_path / 'net.onnx', sidecar)}")
         features = extractor.extract(clip)
         assert features.shape == (10 if "rate" in sidecar else 20, extractor.dimension)
