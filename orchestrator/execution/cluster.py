@@ -26,6 +26,7 @@ from ifmmin.data.errors import UserError
 from ifmmin.orchestrator.execution.cpus import usable_cpus
 from ifmmin.orchestrator.execution.interruption import sigterm_handler_kept
 from ifmmin.orchestrator.execution.owners import owner_of_file, owner_of_port
+from ifmmin.orchestrator.execution.resources import check_gpu_here
 from ifmmin.orchestrator.execution.temporary import ray_folder
 from ifmmin.orchestrator.planning.configuration import Compute
 
@@ -200,6 +201,7 @@ def _joined(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def _started(compute: Compute) -> Iterator[None]:
+    check_gpu_here(compute)
     with ray_folder() as folder, _environment(_own_token()):
         try:
             with sigterm_handler_kept():

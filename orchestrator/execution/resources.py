@@ -50,6 +50,25 @@ def on_this_node() -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
+def check_gpu_here(compute: Compute) -> None:
+    """Refuse `compute.device: cuda` on a machine without a GPU, before Ray is started on it.
+
+    Raises:
+        ResourceError: Ray would find no GPU here.
+    """
+    if compute.device != "cuda":
+        return
+    from ray._private.accelerators import get_accelerator_manager_for_resource
+
+    manager: Any = get_accelerator_manager_for_resource("GPU")
+    visible = manager.get_current_process_visible_accelerator_ids()
+    if not manager.get_current_node_num_accelerators() or visible == []:
+        raise ResourceError(
+            "compute.device is cuda, but there is no GPU for the stages on this machine; set compute.device to auto or "
+            "cpu, or join a cluster that has one (RAY_ADDRESS=host:6379)."
+        )
+
+
 class Shortage:
     """Watches whether the cluster has what stages need at all: a CPU, and for `cuda` a GPU.
 
