@@ -69,6 +69,8 @@ class Examples:
 
     Args:
         unit: what batches are made of, single utterances or whole dialogues.
+        removed: which modalities its utterances are to lack, bool (utterances, modalities); by default none more than
+            in the corpus. Features are still standardised with the statistics of the complete training set.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Examples:
         set_name: SetName,
         device: str | torch.device = "cpu",
         unit: Unit = "utterance",
+        removed: Tensor | None = None,
     ) -> None:
         indices = corpus.folds[fold][set_name]
         self.device = torch.device(device)
@@ -86,13 +89,17 @@ class Examples:
         self.dimensions = corpus.dimensions
         self.classes = len(corpus.classes)
         self.labels = torch.from_numpy(corpus.labels[indices])
-        self.present = _gaps(torch.from_numpy(corpus.present[indices]))
+        present = torch.from_numpy(corpus.present[indices])
+        self.present = _gaps(present if removed is None else present & ~removed)
         self.dialogues = _dialogues(corpus, indices) if unit == "dialogue" else None
         values, statistics = _values_on(corpus, self.device), standardisation(corpus, fold)
         self._sources = {
             m: _Source.of(corpus.sequences[m], indices, values[m], statistics.get(m), absent)
             for m, absent in training_lengths(corpus, fold).items()
         }
+        if removed is not None:
+            without = zip(self._sources.items(), removed.unbind(1), strict=True)
+            self._sources = {m: source.without(which) for (m, source), which in without}
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -228,6 +235,10 @@ class _Source:
             return cls(values, starts, lengths, steps, None, None)
         mean, deviation = (torch.from_numpy(x).to(values.device) for x in statistics)
         return cls(values, starts, lengths, steps, mean, deviation)
+
+    def without(self, removed: Tensor) -> "_Source":
+        """The same utterances, of which those lack the modality from which it is removed, bool (utterances,)."""
+        return replace(self, lengths=self.lengths.masked_fill(removed, 0))
 
     def at(self, rows: Tensor) -> "_Source":
         return replace(self, starts=self.starts[rows], lengths=self.lengths[rows])

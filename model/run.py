@@ -16,6 +16,7 @@ from torch import Tensor
 from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import Condition
 from ifmmin.data.corpus import Corpus
+from ifmmin.data.removal import draw_removed
 from ifmmin.model.checkpoint import capture, restore
 from ifmmin.model.checks import check_objective, check_probabilities
 from ifmmin.model.definition import Shape, StageDefinition, Upstream, Weights
@@ -47,6 +48,7 @@ class Start:
         upstream: the weights of the stages it comes after.
         on_epoch: called with every epoch when it ends.
         checkpoints: where an interrupted training is resumed from and checkpoints are kept.
+        train_missing: by modality the rate at which it is removed from training utterances, see `data.removal`.
     """
 
     fold: int
@@ -54,6 +56,7 @@ class Start:
     upstream: Upstream = field(default_factory=dict)
     on_epoch: Callable[[Epoch], None] = lambda _: None
     checkpoints: Checkpoints | None = None
+    train_missing: Mapping[str, float] = field(default_factory=dict)
 
 
 class TrainingRun:
@@ -73,7 +76,8 @@ class TrainingRun:
         device: str,
     ) -> None:
         self.definition, self.hyperparameters = definition, hyperparameters
-        self.training = Examples(corpus, start.fold, "train", device, definition.unit)
+        removed = removed_in_training(corpus, start)
+        self.training = Examples(corpus, start.fold, "train", device, definition.unit, removed)
         self.validation = Examples(corpus, start.fold, "validation", device, definition.unit)
         stage = f"{definition.name}-{condition}" if condition else definition.name
         self.order = stage_generator(start.seed, start.fold, stage, "order")
@@ -136,6 +140,18 @@ class TrainingRun:
         if earlier and earlier.device == device:
             self._best = restore(earlier, self.network, self.optimizer, (self.order, self.draws))
             self.history = list(earlier.history)
+
+
+def removed_in_training(corpus: Corpus, start: Start) -> Tensor | None:
+    """Which modalities a run's training utterances are to lack, bool (utterances, modalities); None without a rate.
+
+    The same in every stage of a run, and in the runs of all systems on that fold with that seed.
+    """
+    if not start.train_missing:
+        return None
+    present = torch.from_numpy(corpus.present[corpus.folds[start.fold].train])
+    generator = stage_generator(start.seed, start.fold, "corpus", "train_missing")
+    return draw_removed(present, corpus.letters, start.train_missing, generator)
 
 
 def _counted(validation: Examples, selection: Sequence[Condition]) -> Tensor:

@@ -52,7 +52,10 @@ class Experiment:
 
     @property
     def identity(self) -> str:
-        """What makes parts one experiment: corpus, hyperparameters and precision; not systems, folds and seeds."""
+        """What makes parts one experiment; not systems, folds and seeds.
+
+        Corpus, hyperparameters, precision, and the rates of what is removed in training.
+        """
         return _identity(self.configuration, self.corpus.fingerprint)
 
     def whole(self) -> "Experiment":
@@ -101,5 +104,7 @@ def _read(description: Mapping[str, Any], storage: str) -> Configuration:
 
 
 def _identity(configuration: Configuration, fingerprint: str) -> str:
-    content = [fingerprint, dict(configuration.hyperparameters), configuration.compute.precision]
+    content: list[Any] = [fingerprint, dict(configuration.hyperparameters), configuration.compute.precision]
+    if any(configuration.train_missing.values()):
+        content.append(configuration.train_missing)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]

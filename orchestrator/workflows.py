@@ -504,5 +504,5 @@ def _record_to_continue(experiment: Experiment, resume: bool) -> SearchRecord:
 def _question(record: SearchRecord) -> tuple[object, ...]:
     """What identifies a search; searches that agree in it may differ in trials and workers."""
     configuration = record.configuration
-    question = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters"})
+    question = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters", "train_missing"})
     return record.fingerprint, question, search_of(configuration).space, configuration.compute.precision

@@ -21,6 +21,13 @@ Hyperparameters = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter, such as lambda2=50 or train.epochs=10."),
 ]
+TrainMissing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE",
+        help="Remove modalities from training utterances at this rate: 0.3, or by modality a=0.1,v=0.5.",
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="Name of the experiment; by default that of its configuration.")]
 Workers = Annotated[
     int | None, typer.Option(help="Number of stages that run at once; by default one for each CPU core.")
@@ -47,6 +54,7 @@ def configure(
     name: str | None,
     workers: int | None,
     storage: str | None,
+    train_missing: str | None = None,
     trials: int | None = None,
 ) -> "Configuration":
     """The configuration of a file overridden by the options of the command line."""
@@ -57,6 +65,8 @@ def configure(
         overrides["systems"] = words(systems)
     if hyperparameters:
         overrides["hyperparameters"] = parse_hyperparameters(hyperparameters)
+    if train_missing is not None:
+        overrides["train_missing"] = train_missing
     if workers is not None:
         overrides["compute"] = {"workers": workers}
     if trials is not None:

@@ -80,7 +80,7 @@ def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained |
     stage, definition = tasks[0].stage, DEFINITIONS[tasks[0].stage.definition]
     hyperparameters = definition.make_hyperparameters(stage.hyperparameters)
     chosen: dict[str, Any] = {"condition": stage.condition, "device": device, "precision": stage.precision}
-    starts = [Start(task.stage.fold, task.stage.seed, task.upstream, task.on_epoch, task.checkpoints) for task in tasks]
+    starts = [_start(task) for task in tasks]
     if len(starts) > 1 and definition.stackable:
         return train_stacked(definition, hyperparameters, corpus, starts, **chosen)
     results: list[Trained | DivergedError] = []
@@ -90,6 +90,11 @@ def _train(tasks: Sequence[Task], corpus: Corpus, device: str) -> list[Trained |
         except DivergedError as error:
             results.append(error)
     return results
+
+
+def _start(task: Task) -> Start:
+    stage = task.stage
+    return Start(stage.fold, stage.seed, task.upstream, task.on_epoch, task.checkpoints, stage.train_missing or {})
 
 
 def _result(trained: Trained, seconds: float) -> StageResult:

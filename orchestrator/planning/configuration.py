@@ -23,6 +23,7 @@ from pydantic import (
 from ifmmin.data.errors import nearest
 from ifmmin.data.paths import expand
 from ifmmin.orchestrator.planning.configuration_file import ConfigurationError, read_configuration_file
+from ifmmin.orchestrator.planning.stage import EVERY_MODALITY
 
 SHIPPED = resources.files(__package__) / "configurations"
 STORAGE = "ifmmin-store"
@@ -69,6 +70,28 @@ def parse_value(value: Any) -> Any:
 def parse_words(value: object) -> object:
     """Words from one text that commas separate."""
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def parse_rates(value: object) -> object:
+    """The rates of `train_missing` by modality, from one number for all, from text, or as they are.
+
+    >>> parse_rates(0.3), parse_rates("a=0.1,v=0.5")
+    ({'all': 0.3}, {'a': 0.1, 'v': 0.5})
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {EVERY_MODALITY: value}
+    if not isinstance(value, str):
+        return value
+    rates: dict[str, float] = {}
+    for part in value.split(","):
+        letter, _, text = part.rpartition("=")
+        rate, letter = parse_value(text.strip()), letter.strip() or EVERY_MODALITY
+        if not isinstance(rate, int | float) or isinstance(rate, bool):
+            raise ValueError("write a rate from 0 to 1, such as 0.3, or one for each modality, such as a=0.1,v=0.5")
+        if letter in rates:
+            raise ValueError(f"{letter} is named twice")
+        rates[letter] = rate
+    return rates
 
 
 def _parse_range(part: str) -> list[int]:
@@ -206,6 +229,12 @@ class Configuration(_Frozen):
         default_factory=dict,
         description="those that differ from a system's defaults: lambda2, train.epochs, if-mmin.train.epochs",
     )
+    train_missing: Annotated[
+        dict[str, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]], BeforeValidator(parse_rates)
+    ] = Field(
+        default_factory=dict,
+        description="rate at which modalities are removed from training utterances: 0.3, or by modality a=0.1,v=0.5",
+    )
     search: Search | None = Field(None, description="what `ifmmin search` searches")
     best_of: str | None = Field(None, description="the search that chose the hyperparameters; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
@@ -235,7 +264,7 @@ def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, 
         values = _read(source)
     values, overrides = _with_todays_words(values, source), _with_todays_words(overrides, "options")
     for key, value in overrides.items():
-        values[key] = _merged(values.get(key), value)
+        values[key] = value if key == "train_missing" else _merged(values.get(key), value)
     _check_name(source, values)
     try:
         return Configuration.model_validate(values)

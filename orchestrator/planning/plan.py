@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError, nearest
 from ifmmin.model.hyperparameters import HyperparameterValue
 from ifmmin.orchestrator.planning.catalogue import SystemDescription, catalogue, systems
-from ifmmin.orchestrator.planning.stage import Precision, Stage
+from ifmmin.orchestrator.planning.stage import EVERY_MODALITY, Stage
 
 if TYPE_CHECKING:
     from ifmmin.orchestrator.planning.configuration import Configuration
@@ -91,15 +91,15 @@ def make_plan(configuration: "Configuration", corpus: Corpus) -> Plan:
     resolved = resolve_hyperparameters(chosen, configuration.hyperparameters)
 
     _check_shares(configuration.compute.gpu_shares, chosen)
-
+    train_missing = resolve_train_missing(configuration.train_missing, corpus)
     stages: dict[str, Stage] = {}
     runs = []
     for system in chosen:
         for seed in configuration.seeds:
             for fold in folds:
-                of_run = list(
-                    _stages_of(system, resolved[system.name], corpus, fold, seed, configuration.compute.precision)
-                )
+                same: dict[str, Any] = {"corpus": corpus.fingerprint, "fold": fold, "seed": seed}
+                same["precision"] = configuration.compute.precision
+                of_run = list(_stages_of(system, resolved[system.name], corpus.letters, same, train_missing))
                 stages.update((stage.key, stage) for stage in of_run)
                 runs.append(Run(system.name, fold, seed, {stage.name: stage.key for stage in of_run}))
     return Plan(
@@ -177,6 +177,26 @@ def default_hyperparameters(system: str) -> Hyperparameters:
     return named_hyperparameters(resolve_hyperparameters([description], {})[system])
 
 
+def resolve_train_missing(rates: Mapping[str, float], corpus: Corpus) -> dict[str, float]:
+    """The rate above 0 of each modality of a corpus from a configuration's key `train_missing`.
+
+    Raises:
+        PlanError: the corpus has no such modality, or only one, which cannot be removed.
+    """
+    if unknown := [letter for letter in rates if letter not in (EVERY_MODALITY, *corpus.letters)]:
+        raise PlanError(
+            f"train_missing: corpus '{corpus.name}' has no modality '{unknown[0]}'; its modalities are "
+            f"{', '.join(corpus.letters)}."
+        )
+    default = rates.get(EVERY_MODALITY, 0.0)
+    resolved = {letter: rate for letter in corpus.letters if (rate := rates.get(letter, default))}
+    if resolved and len(corpus.letters) == 1:
+        raise PlanError(
+            f"train_missing: corpus '{corpus.name}' has one modality, which cannot be removed; leave train_missing out."
+        )
+    return resolved
+
+
 def _check_shares(shares: Iterable[str], chosen: Sequence[SystemDescription]) -> None:
     known = {"train", "evaluate", *(name for system in chosen for name in system.stages)}
     for name in shares:
@@ -209,20 +229,24 @@ def _check_modalities(system: SystemDescription, corpus: Corpus) -> None:
 def _stages_of(
     system: SystemDescription,
     hyperparameters: Mapping[str, Hyperparameters],
-    corpus: Corpus,
-    fold: int,
-    seed: int,
-    precision: Precision,
+    letters: Sequence[str],
+    same: Mapping[str, Any],
+    train_missing: Mapping[str, float],
 ) -> Iterator[Stage]:
+    """The stages of one run.
+
+    Args:
+        same: what all of them have in common.
+    """
     keys: dict[str, dict[str, str]] = {}
-    same = {"corpus": corpus.fingerprint, "fold": fold, "seed": seed, "precision": precision}
     for name, description in system.stages.items():
         what = {"definition": description.definition, "hyperparameters": hyperparameters[name], **same}
         upstream = {other: key for earlier in description.after for other, key in keys[earlier].items()}
         content = {"action": "train", "version": description.version, "upstream": upstream, **what}
+        content |= {"train_missing": train_missing} if train_missing else {}
         stages = [
             Stage.of(stage, content if condition is None else {**content, "condition": condition})
-            for stage, condition in description.stage_names(name, corpus.letters).items()
+            for stage, condition in description.stage_names(name, letters).items()
         ]
         keys[name] = {stage.name: stage.key for stage in stages}
         yield from stages

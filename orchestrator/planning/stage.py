@@ -19,6 +19,9 @@ _FIRST_WORDS = {"definition": "recipe", "hyperparameters": "parameters"}
 
 Precision = Literal["float32", "bfloat16"]
 
+EVERY_MODALITY = "all"
+"""Stands for the modalities that a configuration's `train_missing` does not name."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -35,6 +38,8 @@ class Stage:
         upstream: keys of the stages whose weights it needs, by their names within the run; for an evaluation, every
             network that it evaluates.
         condition: whose network is trained, where the definition has one for each condition.
+        train_missing: by modality the rate at which it is removed from training utterances; None if nothing is, and
+            for an evaluation.
         protocol: under which an evaluation is made, see `model.protocols.PROTOCOLS`; none for the fixed conditions.
     """
 
@@ -51,6 +56,7 @@ class Stage:
     upstream: Mapping[str, str]
     condition: Condition | None = None
     protocol: str | None = None
+    train_missing: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, name: str, content: Mapping[str, Any]) -> "Stage":
@@ -74,9 +80,9 @@ class Stage:
     @property
     def kind(self) -> Hashable:
         """A value that is equal for stages that differ in fold and seed only."""
-        differing = {"key", "name", "fold", "seed", "upstream", "hyperparameters"}
+        differing = {"key", "name", "fold", "seed", "upstream", "hyperparameters", "train_missing"}
         others = tuple(value for name, value in vars(self).items() if name not in differing)
-        return others, tuple(self.hyperparameters.items())
+        return others, tuple(self.hyperparameters.items()), tuple((self.train_missing or {}).items())
 
     @property
     def epochs(self) -> int:

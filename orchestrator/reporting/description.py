@@ -1,7 +1,7 @@
 """Systems of an experiment in words: their hyperparameters, and what else their results depend on."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ifmmin.model.hyperparameters import HyperparameterValue
 from ifmmin.orchestrator.experiment import Experiment
@@ -22,6 +22,7 @@ def describe_system(experiment: Experiment, system: str) -> dict[str, str]:
         "folds": write_numbers(run.fold for run in runs),
         "seeds": write_numbers(run.seed for run in runs),
         "precision": configuration.compute.precision,
+        **({"train_missing": write_rates(stages[0].train_missing)} if stages[0].train_missing else {}),
         **({"best_of": configuration.best_of} if configuration.best_of else {}),
         "code_version": ", ".join(dict.fromkeys(f"{_code(stage)} {stage.version}" for stage in stages)),
     }
@@ -51,6 +52,15 @@ def write_value(value: HyperparameterValue) -> str:
     if isinstance(value, str):
         return value
     return str(int(value)) if value == int(value) else repr(value)
+
+
+def write_rates(rates: Mapping[str, float]) -> str:
+    """Rates by modality as `--train-missing` takes them.
+
+    >>> write_rates({"a": 0.1, "v": 0.5})
+    'a=0.1,v=0.5'
+    """
+    return ",".join(f"{letter}={rate:g}" for letter, rate in rates.items())
 
 
 def write_numbers(numbers: Iterable[int]) -> str:

@@ -44,6 +44,8 @@ def search_files(record: SearchRecord) -> dict[str, bytes]:
             "seeds": list(record.configuration.seeds),
             "hyperparameters": {**record.configuration.hyperparameters, **record.best.hyperparameters},
         }
+        if record.configuration.train_missing:
+            content["train_missing"] = record.configuration.train_missing
         files["best.yaml"] = yaml.safe_dump(content, sort_keys=False).encode()
     return files
 

@@ -384,6 +384,9 @@ def system_identity(plan: Plan, system: str) -> str:
     """Hash of everything that the results of a system depend on besides fold and seed."""
     stages = [plan.stages[key] for key in plan.runs_of(system)[0].stages.values()]
     common = [{key: value for key, value in vars(stage).items() if key not in _OF_A_RUN} for stage in stages]
+    for content in common:
+        if content["train_missing"] is None:  # which identities in the MLflow of users do not have
+            del content["train_missing"]
     return hashlib.sha256(json.dumps([system, common], sort_keys=True, default=dict).encode()).hexdigest()[:24]
 
 

@@ -246,3 +246,32 @@ def test_a_value_that_is_not_a_finite_number_is_refused_before_anything_is_plann
 def test_whole_numbers_may_be_written_with_an_exponent() -> None:
     resolved = resolve_hyperparameters([systems()["if-mmin"]], parse_hyperparameters(["epochs=1e2"]))
     assert resolved["if-mmin"]["train"]["epochs"] == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [(0.3, {"all": 0.3}), ("0.3", {"all": 0.3}), ("a=0.1, v=0.5", {"a": 0.1, "v": 0.5}), ({"t": 1}, {"t": 1.0})],
+)
+def test_rates_of_what_is_removed_in_training_are_for_all_or_by_modality(text: object, rates: object) -> None:
+    assert load_configuration("demo", {"train_missing": text}).train_missing == rates
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("3", "demo: train_missing cannot be 3: input should be less than or equal to 1."),
+        ("much", "train_missing cannot be 'much': write a rate from 0 to 1, such as 0.3, or one for each modality"),
+        ("nan", "train_missing cannot be 'nan': write a rate from 0 to 1"),
+        ("a=0.1,a=0.2", "a is named twice"),
+        ({"a": "x"}, "train_missing.a cannot be 'x': it needs a number."),
+    ],
+)
+def test_rates_that_are_none_are_refused_in_a_sentence(text: object, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load_configuration("demo", {"train_missing": text})
+    assert sentence in str(raised.value)
+
+
+def test_rates_replace_those_of_the_file() -> None:
+    changed = load_configuration({"systems": ["mmin"], "train_missing": {"a": 0.5}}, {"train_missing": {"v": 0.1}})
+    assert changed.train_missing == {"v": 0.1}

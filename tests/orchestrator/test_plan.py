@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from ifmmin.data.corpus import Corpus, Fold, compute_fingerprint
 from ifmmin.orchestrator.planning.configuration import Configuration, load_configuration
-from ifmmin.orchestrator.planning.plan import Plan, PlanError, make_plan, stages_to_run
-from tests.small import ALL_CONDITIONS, IF_MMIN, make_corpus
+from ifmmin.orchestrator.planning.plan import Plan, PlanError, make_plan, resolve_train_missing, stages_to_run
+from ifmmin.orchestrator.planning.stage import Stage
+from tests.small import ALL_CONDITIONS, IF_MMIN, ONE, make_corpus
 
 CORPUS = make_corpus()
 
@@ -132,3 +134,32 @@ def test_what_is_to_run_is_exactly_what_missing_evaluations_need(done: set[int])
         assert (evaluate in to_run) == (evaluate not in completed)
         assert (train in to_run) == (evaluate in to_run and train not in completed)
         assert (pretrain in to_run) == (train in to_run and pretrain not in completed)
+
+
+def test_what_is_removed_in_training_is_part_of_the_keys_of_what_trains() -> None:
+    plain, missing, by_letter = (plan_of(train_missing=rates) for rates in ({}, 0.3, "a=0.3,v=0.3,t=0.3"))
+    for name in ("pretrain", "train", "evaluate"):
+        assert not keys(plain, name) & keys(missing, name)
+        assert keys(missing, name) == keys(by_letter, name)
+    for stage in missing.stages.values():
+        expected = None if stage.action == "evaluate" else {"a": 0.3, "v": 0.3, "t": 0.3}
+        assert stage.train_missing == expected
+        assert Stage.recorded(json.loads(json.dumps(vars(stage)))) == stage
+    assert len({stage.kind for stage in missing.stages.values()}) == 3
+
+
+@pytest.mark.parametrize("rates", [0, "0", {"a": 0}, "all=0,t=0"])
+def test_a_rate_of_zero_removes_nothing(rates: object) -> None:
+    assert plan_of(train_missing=rates).stages == plan_of().stages
+
+
+def test_the_rate_of_one_modality_overrides_that_of_all() -> None:
+    assert resolve_train_missing({"all": 0.2, "t": 0.5}, CORPUS) == {"a": 0.2, "v": 0.2, "t": 0.5}
+    assert resolve_train_missing({"all": 0.2, "t": 0}, CORPUS) == {"a": 0.2, "v": 0.2}
+
+
+def test_modalities_that_cannot_be_removed_are_refused_in_a_sentence() -> None:
+    with pytest.raises(PlanError, match=r"train_missing: corpus 'small' has no modality 'x'; its modalities are a, v"):
+        plan_of(train_missing="x=0.3")
+    with pytest.raises(PlanError, match=r"'small' has one modality, which cannot be removed; leave train_missing out"):
+        make_plan(load_configuration({"systems": ["fusion"]}, {"train_missing": 0.3}), make_corpus(modalities=ONE))
