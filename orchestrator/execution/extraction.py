@@ -313,14 +313,14 @@ class _Run:
         self._running: dict[Any, list[Unit]] = {}
         self._device = device_of(compute)
         self._shortage = Shortage(compute, self._device)
-        self._description, self._places = "", 1
+        self._description, self._places, self._window = "", 1, 0
 
     def events(self) -> Iterator[ExtractionEvent]:
         """The events until everything is done."""
         while self._work or self._running:
             raise_if_interrupted()
             yield from self._look_around()
-            while self._work and len(self._running) < LOOKAHEAD * self._places:
+            while self._work and len(self._running) < self._window:
                 self._submit(self._work.take(self._sizes()))
             ray.wait(list(self._running), timeout=TICK_S)
             ended, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
@@ -338,6 +338,9 @@ class _Run:
 
     def _look_around(self) -> Iterator[ExtractionEvent]:
         self._places = slots(self._compute)
+        possible = slots(self._compute.model_copy(update={"workers": None}))
+        # Where the cluster has room for more tasks than there are to be, Ray must not hold more than those.
+        self._window = LOOKAHEAD * self._places if self._places == possible else self._places
         if (description := describe_cluster()) != self._description:
             self._description = description
             yield ClusterChanged(description)

@@ -51,6 +51,14 @@ class Words(Extractor):
             (FOLDER / "waiting.tmp").rename(FOLDER / "waiting")
             while not (FOLDER / "open").exists():
                 time.sleep(0.02)
+        if "busy" in clip.text:
+            mark = FOLDER / f"busy-{clip.utterance}"
+            mark.touch()
+            count = len(list(FOLDER.glob("busy-*")))
+            time.sleep(0.05)
+            mark.unlink()
+            if count > 1:
+                raise RecordingError("is not alone")
         if "crash" in clip.text:
             os.abort()
         if "refuse" in clip.text:
@@ -174,6 +182,14 @@ def test_features_are_the_same_bits_with_one_worker_and_with_two(tmp_path: Path)
         content.append({who: FeatureStore(store).read(event.key).tobytes() for who, event in extracted.items()})
     assert len(content[0]) == len(clips)
     assert content[0] == content[1]
+
+
+@pytest.mark.slow  # starts Ray
+@pytest.mark.usefixtures("session")
+def test_one_worker_is_one_at_a_time_where_there_is_room_for_two(tmp_path: Path, words: str) -> None:
+    clips = [Clip(f"u{number}", text=f"busy {number}") for number in range(12)]
+    _, failed, _ = extract(clips, {"t": words}, Store(tmp_path / "store"), workers=1)
+    assert not failed
 
 
 @pytest.mark.slow  # starts Ray
