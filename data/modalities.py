@@ -1,7 +1,7 @@
 """Modalities: what a corpus' features are of, and how each is encoded. A corpus has one to six, in an order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from ifmmin.data.errors import CorpusError, nearest
@@ -61,6 +61,33 @@ def check_modalities(modalities: Sequence[Modality]) -> None:
     twice = [letter for letter in letters if letters.count(letter) > 1]
     if twice:
         raise CorpusError(f"Two modalities are called {twice[0]}; give each a letter of its own.")
+
+
+def parse_modalities(text: str) -> list[tuple[str, Modality | None]]:
+    """Letters and modalities from text, `LETTER[:TITLE[:ENCODER[:standardised]]]`, separated by commas.
+
+    Of a letter alone only the letter is known; with a title alone, those of `AVT` are encoded as there.
+
+    >>> parse_modalities("a,p:physiological:linear:standardised")[1][1].encoder
+    'linear'
+
+    Raises:
+        CorpusError: a part has another form, or a modality is not valid.
+    """
+    parsed: list[tuple[str, Modality | None]] = []
+    for part in text.split(","):
+        letter, *rest = (piece.strip() for piece in part.split(":"))
+        if len(rest) > 3 or (len(rest) == 3 and rest[2] != "standardised"):
+            raise CorpusError(f"'{part}' is not a modality; write LETTER:TITLE:ENCODER, and :standardised if it is.")
+        usual = next((modality for modality in AVT if modality.letter == letter), Modality("x", "x", standardised=True))
+        if not rest:
+            Modality(letter, letter)  # which refuses what is not a letter
+            parsed.append((letter, None))
+        elif len(rest) == 1:
+            parsed.append((letter, replace(usual, letter=letter, title=rest[0])))
+        else:
+            parsed.append((letter, Modality(letter, rest[0], rest[1], standardised=len(rest) == 3)))  # type: ignore[arg-type]
+    return parsed
 
 
 def letters_of(modalities: Sequence[Modality]) -> tuple[str, ...]:

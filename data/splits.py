@@ -1,7 +1,10 @@
-"""Folds for corpora that have none: by groups such as speakers, or stratified by class."""
+"""Folds for corpora that have none: by groups such as speakers, by sessions, or stratified by class."""
 
 import itertools
-from collections.abc import Sequence
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,12 @@ from ifmmin.data.errors import CorpusError, nearest
 MOST = 10
 """The number of folds; with fewer groups, each is a fold."""
 
+FORMS = ("stratified:5", "sessions-5", "speakers-10")
+"""Splits that are not by a column."""
+
+EACH = re.compile(r"(session|speaker)s-(\d+)")
+"""Splits with a fold for each session or each speaker, of which there must be so many."""
+
 
 def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
     """Folds that test every utterance once; each validates on the test set of the next, and trains on the rest.
@@ -20,13 +29,17 @@ def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
     Args:
         table: a row for each utterance, with `label`.
         by: a column, whose groups of equal values are never split between sets, or `stratified:K`: K folds with equal
-            shares of the classes, in which no speaker is split between sets if there is a column `speaker`. A missing
-            value is a group of its own.
+            shares of the classes, in which no speaker is split between sets if there is a column `speaker`; or
+            `sessions-N`: each of N sessions is tested once; or `speakers-N`: each of N speakers is tested once, and
+            the others of the session are the validation set. A missing value is a group of its own.
         seed: deals groups of the same size.
 
     Raises:
-        CorpusError: there is no such column, or too few groups or utterances for three sets.
+        CorpusError: there is no such column, or too few groups or utterances for three sets, or not so many sessions
+            or speakers.
     """
+    if match := EACH.fullmatch(by):
+        return _split_each(table, by, match[1], int(match[2]))
     labels = np.unique(np.asarray(table["label"].to_numpy()), return_inverse=True)[1]  # without gaps
     if by.startswith("stratified:"):
         folds = _number(by)
@@ -34,7 +47,7 @@ def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
     else:
         if by not in table.column_names or by in ("utterance", "label"):
             known = [name for name in table.column_names if name not in ("utterance", "label")]
-            raise CorpusError(f"--split-by {by}: {nearest(by, [*known, 'stratified:5'])}")
+            raise CorpusError(f"--split-by {by}: {nearest(by, [*known, *FORMS])}")
         folds, column = MOST, by
     groups = group_numbers(table[column].to_pylist())
     count = int(groups.max()) + 1
@@ -57,6 +70,111 @@ def split(table: pa.Table, by: str, seed: int) -> dict[int, Fold]:
         )
         for number in numbers
     }
+
+
+def take_validation(table: pa.Table, folds: Mapping[int, Fold], fraction: float, seed: int) -> dict[int, Fold]:
+    """Folds whose validation sets are about this part of their training sets, in which the classes have equal shares.
+
+    If there is a column `speaker`, no speaker is in both sets.
+
+    Args:
+        table: a row for each utterance, with `label`.
+        folds: without validation sets.
+        fraction: of each training set, above 0 and at most 0.5.
+        seed: of the choice.
+
+    Raises:
+        CorpusError: the fraction is not in these limits, or a training set is too small or has a single speaker.
+    """
+    if not 0 < fraction <= 0.5:
+        raise CorpusError(f"--validation-from-train {fraction:g} must be above 0 and at most 0.5, such as 0.1.")
+    labels = np.asarray(table["label"].to_numpy())
+    groups = group_numbers(table["speaker"].to_pylist()) if "speaker" in table.column_names else np.arange(len(labels))
+    taken = {}
+    for number, fold in folds.items():
+        parts = (
+            round(1 / fraction),
+            len(np.unique(groups[fold.train])),
+            int(np.unique(labels[fold.train], return_counts=True)[1].max()),
+        )
+        if min(parts) < 2:
+            raise CorpusError(
+                f"--validation-from-train {fraction:g}: the training set of fold {number} has {parts[1]} "
+                f"speakers and {len(fold.train)} utterances, which cannot be divided; add a validation set."
+            )
+        rest, chosen = _best_part(labels[fold.train], groups[fold.train], min(parts), fraction, seed + number)
+        taken[number] = Fold(train=fold.train[rest], validation=fold.train[chosen], test=fold.test)
+    return taken
+
+
+def _best_part(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], parts: int, fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the parts that keep groups together, the one to validate on: no class is lost, and its size is right."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    splitter = StratifiedGroupKFold if len(np.unique(groups)) < len(groups) else StratifiedKFold
+    with warnings.catch_warnings(action="ignore"):  # about classes that are rarer than parts
+        choices = list(splitter(parts, shuffle=True, random_state=seed).split(labels, labels, groups))
+
+    def cost(choice: tuple[NDArray[np.int64], NDArray[np.int64]]) -> tuple[bool, int, float]:
+        rest, chosen = choice
+        return not len(chosen), -len(np.unique(labels[rest])), abs(len(chosen) - fraction * len(labels))
+
+    return min(choices, key=cost)
+
+
+def _split_each(table: pa.Table, by: str, column: str, count: int) -> dict[int, Fold]:
+    """A fold for each session or speaker, in the order of their names."""
+    values = _complete(table, by, column)
+    names = sorted(set(values.tolist()))
+    if len(names) != count:
+        raise CorpusError(
+            f"--split-by {by}: the corpus has {len(names)} {column}s; use --split-by {column}s-{len(names)}, or "
+            f"--split-by {column} for at most {MOST} folds."
+        )
+    validated = dict(_following(names) if column == "session" else _partners(table, by, values))
+    folds = {}
+    for number, name in enumerate(names, 1):
+        tested, validating = values == name, np.isin(values, validated[name])
+        folds[number] = Fold(*map(np.flatnonzero, (~tested & ~validating, validating, tested)))
+        if not len(folds[number].train):
+            raise CorpusError(f"--split-by {by}: {count} {column}s are too few for three sets; use stratified:5.")
+    return folds
+
+
+def _complete(table: pa.Table, by: str, column: str) -> NDArray[np.str_]:
+    """A column without missing values, as text."""
+    if column not in table.column_names:
+        raise CorpusError(f"--split-by {by}: the corpus has no column {column}; add it to the table of utterances.")
+    values = table[column].to_pylist()
+    if None in values:
+        name = table["utterance"].to_pylist()[values.index(None)]
+        raise CorpusError(
+            f"--split-by {by}: the {column} of {values.count(None):,} utterances is unknown ({name} first); add it."
+        )
+    return np.array(list(map(str, values)))
+
+
+def _following(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each name with the one that follows it."""
+    return ((name, [names[(index + 1) % len(names)]]) for index, name in enumerate(names))
+
+
+def _partners(table: pa.Table, by: str, speakers: NDArray[np.str_]) -> Iterator[tuple[str, list[str]]]:
+    """Each speaker with the others of the session."""
+    sessions = _complete(table, by, "session")
+    of_session: dict[str, set[str]] = defaultdict(set)
+    for session, speaker in sorted(set(zip(sessions.tolist(), speakers.tolist(), strict=True))):
+        of_session[session].add(speaker)
+    if sum(map(len, of_session.values())) > len(set(speakers.tolist())):
+        raise CorpusError(f"--split-by {by}: a speaker is in several sessions; use --split-by speaker.")
+    for session, members in of_session.items():
+        if len(members) < 2:
+            raise CorpusError(
+                f"--split-by {by}: session {session} has one speaker, so nobody validates; use --split-by speaker."
+            )
+        yield from ((speaker, sorted(members - {speaker})) for speaker in sorted(members))
 
 
 def group_numbers(values: Sequence[object]) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from ifmmin.data.layouts.arrays import read_array
 from ifmmin.data.layouts.files import check_file
 from ifmmin.data.layouts.naming import check_names, find_names
 from ifmmin.data.layouts.spreadsheet import check_columns, read_text_column
+from ifmmin.data.modalities import AVT, letters_of
 
 _AT_ONCE = 32
 """Utterances of a Parquet file that are decoded at once."""
@@ -44,19 +45,31 @@ def read_modality(root: Path, modality: str, names: Sequence[str]) -> list[NDArr
     return parts
 
 
-def concatenate(parts: Sequence[NDArray[np.float32]]) -> Sequences:
-    """The sequences of all utterances, without a copy if they lie one after another in memory.
+def concatenate(parts: Sequence[NDArray[np.float32] | None]) -> Sequences:
+    """The sequences of all utterances, None for one without frames; no copy if they lie one after another in memory.
 
     So they do if a Parquet file lists utterances in the order of the table; then a corpus is in memory once.
     """
-    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    shape = (int(offsets[-1]), parts[0].shape[1])
-    starts = np.array([part.ctypes.data for part in parts])
-    buffer = parts[0].base
-    if isinstance(buffer, np.ndarray) and np.array_equal(starts, starts[0] + offsets[:-1] * shape[1] * buffer.itemsize):
+    present = [part for part in parts if part is not None]
+    offsets = np.cumsum([0, *(0 if part is None else len(part) for part in parts)], dtype=np.int64)
+    if not present:
+        return Sequences(np.zeros((0, 0), np.float32), offsets)
+    shape = (int(offsets[-1]), present[0].shape[1])
+    starts = np.array([part.ctypes.data for part in present])
+    before = np.cumsum([0, *map(len, present)])[:-1]
+    buffer = present[0].base
+    if isinstance(buffer, np.ndarray) and np.array_equal(starts, starts[0] + before * shape[1] * buffer.itemsize):
         first = (int(starts[0]) - buffer.ctypes.data) // buffer.itemsize
         return Sequences(buffer[first : first + shape[0] * shape[1]].reshape(shape), offsets)
-    return Sequences(np.concatenate(parts), offsets)
+    return Sequences(np.concatenate(present), offsets)
+
+
+def modalities_in(root: Path) -> list[str]:
+    """The letters of the modalities that have features here: those of speech, face and transcript first."""
+    letters = {file.stem for file in root.glob("?.parquet")}
+    letters |= {folder.name for folder in root.glob("?") if any(folder.rglob("*.npy"))}
+    known = letters_of(AVT)
+    return [*(m for m in known if m in letters), *sorted(m for m in letters - set(known) if "a" <= m <= "z")]
 
 
 def names_in(root: Path, modality: str) -> list[str]:

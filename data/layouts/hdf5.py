@@ -44,7 +44,7 @@ def contents(group: h5py.Group) -> dict[str, Entry]:
 
 
 def _walk(group: h5py.Group) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     seen = {group}
     open_groups = [("", group)]
     while open_groups:
@@ -53,13 +53,13 @@ def _walk(group: h5py.Group) -> dict[str, Entry]:
             child = parent.get(key)  # not kept: an open dataset takes some 30 kB
             path = prefix + (key.decode("latin1") if isinstance(key, bytes) else key)
             if isinstance(child, h5py.Dataset):
-                found[path] = Entry(child.shape, child.dtype)
+                entries[path] = Entry(child.shape, child.dtype)
             elif isinstance(child, h5py.Group):
-                found[path] = Entry(None, None)
+                entries[path] = Entry(None, None)
                 if child not in seen:  # a group can contain itself
                     seen.add(child)
                     open_groups.append((f"{path}/", child))
-    return found
+    return entries
 
 
 def read(group: h5py.Group, path: str) -> NDArray[Any]:

@@ -11,8 +11,12 @@ from ifmmin.data.audit import Finding, broken_utterances
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences
 from ifmmin.data.errors import CorpusError, listed, nearest
 
-LEAVE_OUT = ("broken",)
-"""What can be left out. Broken: an utterance whose features, label or lengths are not finite numbers."""
+LEAVE_OUT = {
+    "broken": "have NaN or infinite features",
+    "empty": "lack every modality",
+    "incomplete": "lack a modality",
+}
+"""What can be left out, and why. Of a broken utterance, features, label or lengths are not finite numbers."""
 
 
 def check_leave_out(words: Iterable[str]) -> frozenset[str]:
@@ -34,14 +38,21 @@ def leave_out(corpus: Corpus, words: Iterable[str]) -> tuple[Corpus, list[Findin
     Raises:
         CorpusError: a word is unknown, or a set would be empty.
     """
-    if "broken" not in check_leave_out(words):
-        return corpus, []
-    broken = np.any([broken_utterances(sequences) for sequences in corpus.sequences.values()], axis=0)
-    if not broken.any():
-        message = "all features are finite numbers, so --leave-out broken dropped none"
-        return corpus, [Finding("note", "left out", message)]
-    finding = left_out(corpus.names, corpus.folds.values(), broken, "have NaN or infinite features")
-    return without(corpus, broken), [finding]
+    rows = {
+        "broken": lambda: np.any([broken_utterances(sequences) for sequences in corpus.sequences.values()], axis=0),
+        "empty": lambda: ~corpus.present.any(1),
+        "incomplete": lambda: ~corpus.present.all(1),
+    }
+    out, findings = np.zeros(len(corpus), dtype=bool), []
+    for word in sorted(check_leave_out(words)):
+        named = rows[word]() & ~out
+        out |= named
+        if named.any():
+            findings.append(left_out(corpus.names, corpus.folds.values(), named, LEAVE_OUT[word]))
+        else:
+            message = f"no utterances {LEAVE_OUT[word]}, so --leave-out {word} dropped none"
+            findings.append(Finding("note", "left out", message))
+    return without(corpus, out, "--leave-out") if out.any() else corpus, findings
 
 
 def left_out(names: Sequence[str], folds: Iterable[Fold], rows: NDArray[np.bool_], why: str) -> Finding:
@@ -59,11 +70,12 @@ def left_out(names: Sequence[str], folds: Iterable[Fold], rows: NDArray[np.bool_
     return Finding("warning", "left out", f"{rows.sum():,} of {len(names):,} utterances{counts} {why}: {which}")
 
 
-def without(corpus: Corpus, rows: NDArray[np.bool_]) -> Corpus:
+def without(corpus: Corpus, rows: NDArray[np.bool_], what: str) -> Corpus:
     """The corpus without some utterances.
 
     Args:
         rows: whether an utterance is left out, (utterances,).
+        what: what leaves them out, for the message.
 
     Raises:
         CorpusError: a set would be empty.
@@ -73,9 +85,9 @@ def without(corpus: Corpus, rows: NDArray[np.bool_]) -> Corpus:
     folds = {}
     for number, fold in corpus.folds.items():
         sets = {name: places[fold[name][keep[fold[name]]]].astype(np.int64) for name in SETS}
-        if empty := [name for name, indices in sets.items() if not len(indices)]:
+        if empty := [name for name, indices in sets.items() if len(fold[name]) and not len(indices)]:
             raise CorpusError(
-                f"--leave-out would leave no utterance in the {empty[0]} set of fold {number}; correct the files."
+                f"{what} would leave no utterance in the {empty[0]} set of fold {number}; correct the files."
             )
         folds[number] = Fold(**sets)
     return replace(

@@ -4,27 +4,28 @@
     ROOT/A/comparE_mean_std.h5                                                          fold -> mean, std (optional)
     ROOT/target/FOLD/{trn,val,tst}_{label,int2name}.npy
 
-Labels are one-hot rows or integers, names are strings of bytes or text; a name with "/" is a path into groups.
+Labels are one-hot rows or integers, names are strings of bytes or text; a name with "/" is a path into groups. A
+corpus may lack one of the folders A, V and L, and an utterance may be missing in some of them.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, audit, by_severity, is_iemocap, repeated_folds
+from ifmmin.data.audit import IEMOCAP_COUNTS, Finding, by_severity, is_iemocap, repeated_folds
 from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences, training_statistics
 from ifmmin.data.errors import CorpusError, listed
-from ifmmin.data.layouts import leave_out as leaving
 from ifmmin.data.layouts.arrays import check_widths, concatenate, read_array
 from ifmmin.data.layouts.hdf5 import Entry, contents, open_hdf5, read
-from ifmmin.data.layouts.naming import check_names, encode_labels, match_names
-from ifmmin.data.modalities import AVT, letters_of
+from ifmmin.data.layouts.naming import check_names, encode_labels, find_names
+from ifmmin.data.modalities import AVT
+from ifmmin.data.selection import Selection, select
 
 FEATURES: dict[str, tuple[str, ...]] = {
     "a": ("A/comparE.h5", "A/comparE_raw.h5"),
@@ -34,72 +35,55 @@ FEATURES: dict[str, tuple[str, ...]] = {
 STATISTICS = "A/comparE_mean_std.h5"
 FILES = {"train": "trn", "validation": "val", "test": "tst"}
 
-SPEAKERS = (
-    # IEMOCAP: the first part names the session, the last part who speaks (and not whose motion is captured).
-    re.compile(r"^(Ses\d\d)[FM]_\w+_([FM])\d+$"),
-    re.compile(r"^MSP-IMPROV-S\w+-([FM]\d\d)-\w+-\w+$"),
-    re.compile(r"^d\d_(s\d)_\d{4}$"),
-)
-"""Known forms of utterance names; their groups, joined, are the speaker."""
 
-IEMOCAP_NAME = re.compile(r"^(Ses\d\d)[FM]_(impro|script)\w*_([FM])\d+$")
-
-
-def import_mmin(
-    root: Path,
-    name: str,
-    *,
-    classes: Sequence[str] | None = None,
-    speaker_pattern: str | None = None,
-    fix_folds: bool = False,
-    leave_out: Iterable[str] = (),
-) -> tuple[Corpus, list[Finding]]:
+def import_mmin(root: Path, name: str, *, fix_folds: bool = False, **options: Any) -> tuple[Corpus, list[Finding]]:
     """Read a corpus from the layout, and audit it. Nothing is written.
 
+    A folder of features that is missing is a modality that the corpus does not have.
+
     Args:
-        classes: names in label order; by default those of IEMOCAP, or numbers.
-        speaker_pattern: regular expression whose groups, joined, are an utterance's speaker.
         fix_folds: swap the validation and test sets of a fold that repeats another.
-        leave_out: "broken" leaves out utterances whose features are not finite numbers.
+        **options: those of `data.selection.Selection`; without `classes` they are those of IEMOCAP, or numbers.
 
     Raises:
         CorpusError: a file is missing or does not follow the layout.
     """
-    words = leaving.check_leave_out(leave_out)
-    targets = _read_targets(root)
+    selection = Selection.of(options)
+    targets = _read_targets(root, validated=selection.validation_from_train is None)
     names = sorted(targets.labels)
     check_names(names, str(root / "target"))
     position = {utterance: index for index, utterance in enumerate(names)}
-    class_names, labels, findings = _encode(root, targets, names, classes)
+    class_names, labels, findings = _encode(root, targets, names, selection)
     sequences: dict[str, Sequences] = {}
-    for modality in letters_of(AVT):
-        sequences[modality], extra, file = _read_features(root, modality, names)
+    files = _feature_files(root)
+    for letter, paths in FEATURES.items():
+        if letter not in files:
+            message = f"{paths[0]} is missing, so the corpus does not have modality {letter}"
+            findings.append(Finding("warning", "modalities", message))
+    for letter, file in files.items():
+        sequences[letter], extra = _read_features(file, names)
         if extra:
             findings.append(
                 Finding("warning", "extra features", f"{file}: {extra:,} utterances are in no fold; left out")
             )
-
-    columns: dict[str, object] = {"utterance": names, "label": labels}
-    speakers = _speakers(names, speaker_pattern)
-    if speakers:
-        columns["speaker"] = speakers
-    columns |= _iemocap_columns(names)
     corpus = Corpus(
         name=name,
         classes=class_names,
-        utterances=pa.table(columns),
+        utterances=pa.table({"utterance": names, "label": labels}),
         sequences=sequences,
         folds={
             number: Fold(*(np.sort([position[n] for n in sets[s]]).astype(np.int64) for s in SETS))
             for number, sets in targets.folds.items()
         },
-        modalities=AVT,
+        modalities=tuple(modality for modality in AVT if modality.letter in sequences),
         about=f"imported from the MMIN layout in {root.resolve().name}",
     )
     if fix_folds:
         corpus = _swap_repeated(corpus, findings)
-    corpus, dropped = leaving.leave_out(corpus, words)
-    return corpus, by_severity([*audit(corpus), *findings, *dropped, *_compare_statistics(root, corpus)])
+    corpus, findings = select(corpus, selection, findings)
+    if not selection.makes_folds and "a" in corpus.letters:
+        findings = by_severity([*findings, *_compare_statistics(root, corpus)])
+    return corpus, findings
 
 
 @dataclass(frozen=True)
@@ -117,13 +101,16 @@ class _Targets:
     width: int
 
 
-def _read_targets(root: Path) -> _Targets:
+def _read_targets(root: Path, *, validated: bool) -> _Targets:
     labels: dict[str, int] = {}
     folds: dict[int, dict[str, list[str]]] = {}
     width = 0
     for number in _fold_numbers(root / "target"):
         folds[number] = {}
         for set_name, prefix in FILES.items():
+            if set_name == "validation" and not validated and not _has_set(root, number, prefix):
+                folds[number][set_name] = []
+                continue
             names = _read_names(root / "target" / str(number) / f"{prefix}_int2name.npy")
             file = root / "target" / str(number) / f"{prefix}_label.npy"
             values, columns = _read_labels(file)
@@ -139,14 +126,18 @@ def _read_targets(root: Path) -> _Targets:
     return _Targets(labels, folds, width)
 
 
+def _has_set(root: Path, number: int, prefix: str) -> bool:
+    return any((root / "target" / str(number)).glob(f"{prefix}_*.npy"))
+
+
 def _fold_numbers(folder: Path) -> list[int]:
     if not folder.is_dir():
         raise CorpusError(f"{folder} is missing; ROOT must be the folder that contains A, V, L and target.")
     numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdecimal())
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
         missing = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
-        found = f", and there are {', '.join(map(str, numbers))}" if numbers else ""
-        raise CorpusError(f"{folder / str(missing)} is missing; folds must be numbered from 1 without gaps{found}.")
+        present = f", and there are {', '.join(map(str, numbers))}" if numbers else ""
+        raise CorpusError(f"{folder / str(missing)} is missing; folds must be numbered from 1 without gaps{present}.")
     return numbers
 
 
@@ -194,10 +185,11 @@ def _read_labels(file: Path) -> tuple[NDArray[np.int64], int]:
 
 
 def _encode(
-    root: Path, targets: _Targets, names: list[str], classes: Sequence[str] | None
+    root: Path, targets: _Targets, names: list[str], selection: Selection
 ) -> tuple[tuple[str, ...], NDArray[np.int64], list[Finding]]:
     """Names of the classes, labels that are positions among them, and what should be known about them."""
     values = [targets.labels[name] for name in names]
+    classes = selection.classes_for(())
     width = targets.width or len(set(values))
     if classes and len(classes) < width:
         raise CorpusError(f"--classes has {len(classes)} names, but the labels have {width} classes; name them all.")
@@ -212,23 +204,34 @@ def _encode(
     return encoded, labels, [*findings, Finding("note", "classes", named)]
 
 
-def _read_features(root: Path, modality: str, names: list[str]) -> tuple[Sequences, int, Path]:
-    """The features of these utterances, the number of others in the file, and the file."""
-    candidates = [root / path for path in FEATURES[modality]]
-    file = next((path for path in candidates if path.exists()), candidates[0])
-    try:
-        with open_hdf5(file) as features:
-            available = contents(features)
-            _refuse_grouped(file, names, available)
-            paths = match_names(names, available, str(file))
-            shapes = [_shape(file, name, available[paths[name]]) for name in names]
-            check_widths(str(file), names, [width for _, width in shapes])
-            others = available.keys() - set(paths.values())
-            extra = sum(available[path].dtype is not None for path in others)
-            parts = (read(features, paths[name]) for name in names)
-            return concatenate(parts, [length for length, _ in shapes], shapes[0][1]), extra, file
-    except FileNotFoundError:
-        raise CorpusError(f"{file} is missing; it holds the features of modality {modality}.") from None
+def _feature_files(root: Path) -> dict[str, Path]:
+    """The file of each modality that there is."""
+    files = {
+        letter: file for letter, paths in FEATURES.items() for path in reversed(paths) if (file := root / path).exists()
+    }
+    if not files:
+        first = root / FEATURES["a"][0]
+        raise CorpusError(f"{first} is missing, and so are the files of the other modalities; the layout needs one.")
+    return files
+
+
+def _read_features(file: Path, names: list[str]) -> tuple[Sequences, int]:
+    """The features of these utterances, some of which may lack the modality, and the number of others in the file."""
+    with open_hdf5(file) as features:
+        available = contents(features)
+        _refuse_grouped(file, names, available)
+        paths = find_names(names, available, str(file))
+        if not paths:
+            raise CorpusError(f"{file} has no features of {names[0]} or another utterance of target; leave it out.")
+        present = [name for name in names if name in paths]
+        shapes = {name: _shape(file, name, available[paths[name]]) for name in present}
+        check_widths(str(file), present, [width for _, width in shapes.values()])
+        others = available.keys() - set(paths.values())
+        extra = sum(available[path].dtype is not None for path in others)
+        parts = (read(features, paths[name]) for name in present)
+        sequences = concatenate(parts, [length for length, _ in shapes.values()], shapes[present[0]][1])
+        lengths = [shapes[name][0] if name in shapes else 0 for name in names]
+        return Sequences(sequences.values, np.cumsum([0, *lengths], dtype=np.int64)), extra
 
 
 def _refuse_grouped(file: Path, names: list[str], available: Mapping[str, object]) -> None:
@@ -247,38 +250,6 @@ def _shape(file: Path, name: str, entry: Entry) -> tuple[int, int]:
         raise CorpusError(f"{file}: utterance {name} must hold numbers (time, features), not {what}.")
     length, width = entry.shape or (0, 0)
     return length, width
-
-
-def _speakers(names: list[str], pattern: str | None) -> list[str] | None:
-    try:
-        patterns = (re.compile(pattern),) if pattern else SPEAKERS
-    except re.error as error:
-        raise CorpusError(
-            f"--speaker-pattern {pattern} is not a valid regular expression ({error}); correct it."
-        ) from None
-    for expression in patterns:
-        matches = [expression.search(name) for name in names]
-        if all(match and match.groups() for match in matches):
-            return ["".join(part or "" for part in match.groups()) for match in matches if match]
-    if pattern:
-        odd = next(n for n in names if not (m := patterns[0].search(n)) or not m.groups())
-        raise CorpusError(
-            f"--speaker-pattern {pattern} matches no group in the utterance name {odd}; it must match every name."
-        )
-    return None
-
-
-def _iemocap_columns(names: list[str]) -> dict[str, object]:
-    """Session, gender and scenario from names of IEMOCAP: in Ses01F_impro02_M013 a man speaks, improvised."""
-    matches = [IEMOCAP_NAME.match(name) for name in names]
-    if not all(matches):
-        return {}
-    parts = [match.groups() for match in matches if match]
-    return {
-        "session": [session for session, _, _ in parts],
-        "gender": ["female" if sex == "F" else "male" for _, _, sex in parts],
-        "scenario": ["improvised" if kind == "impro" else "scripted" for _, kind, _ in parts],
-    }
 
 
 def _swap_repeated(corpus: Corpus, findings: list[Finding]) -> Corpus:

@@ -16,7 +16,7 @@ parts of NumPy arrays and containers, and refuses everything else before it is e
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ifmmin.data.audit import Finding, audit, by_severity
+from ifmmin.data.audit import Finding
 from ifmmin.data.corpus import Corpus, Fold, Sequences
 from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts import leave_out as leaving
@@ -33,6 +33,7 @@ from ifmmin.data.layouts.mmsa_set import FEATURES, FeatureSet
 from ifmmin.data.layouts.naming import check_names
 from ifmmin.data.layouts.pickles import read_pickle
 from ifmmin.data.modalities import AVT
+from ifmmin.data.selection import Selection, select
 
 SPLITS = {"train": ("train",), "validation": ("valid", "dev", "val", "validation"), "test": ("test",)}
 """The sets, and their names in this layout and in those of other toolkits."""
@@ -41,28 +42,27 @@ VIDEO = re.compile(r"^(.+?)(?:\$_\$.*|\[\d+\])$", re.DOTALL)
 """Utterances that name their video: video$_$clip, or video[clip] as in the pickles of MulT."""
 
 
-def import_mmsa(
-    file: Path, name: str, *, edges: Sequence[float] = (), leave_out: Iterable[str] = ()
-) -> tuple[Corpus, list[Finding]]:
+def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = (), **options: Any) -> tuple[Corpus, list[Finding]]:
     """Read a corpus from the layout, and audit it. Nothing is written.
 
-    The sets of the layout are fold 1, and a video counts as a speaker.
+    The sets of the layout are fold 1, and a video counts as a speaker. A modality that no set has is one that the
+    corpus does not have.
 
     Args:
         edges: between classes of sentiment, in ascending order; an edge belongs to the class above it. Without edges
             the classes are the signs.
-        leave_out: "broken" leaves out utterances whose features, label or lengths are not finite numbers.
+        **options: those of `data.selection.Selection`; `classes` names the classes of sentiment, in ascending order.
 
     Raises:
         CorpusError: the file is damaged, does not follow the layout, or contains more than data.
     """
     if list(edges) != sorted(set(edges)) or not np.isfinite(edges).all():
         raise CorpusError(f"--edges {','.join(map(str, edges))} must be in ascending order, as in -0.1,0.1.")
-    words = leaving.check_leave_out(leave_out)
+    selection = Selection.of(options)
     findings: list[Finding] = []
     sets = _read_sets(file, findings)
     _refuse_repeated(file, sets)
-    _check_numbers(file, sets, words, findings)
+    _check_numbers(file, sets, frozenset(selection.leave_out), findings)
     names = [utterance for part in sets for utterance in part.names]
     check_names(names, str(file))
     values = np.concatenate([part.labels for part in sets])
@@ -70,21 +70,21 @@ def import_mmsa(
     columns = {"utterance": names, "label": labels.astype(np.int64), "sentiment": values}
     corpus = Corpus(
         name=name,
-        classes=_class_names(edges),
+        classes=_class_names(edges, selection),
         utterances=pa.table(columns | _speakers(names, findings)),
-        sequences={modality: _read_sequences(file, sets, modality, findings) for modality in FEATURES},
+        sequences={letter: _read_sequences(file, sets, letter, findings) for letter in sets[0].letters},
         folds={1: _fold(sets)},
-        modalities=AVT,
+        modalities=tuple(modality for modality in AVT if modality.letter in sets[0].letters),
         about=f"imported from the MMSA layout in {file.name}; classes are {_rule(edges)}",
     )
-    corpus, dropped = leaving.leave_out(corpus, words)
-    return corpus, by_severity([*audit(corpus), *findings, *dropped])
+    return select(corpus, selection, findings)
 
 
 def _read_sets(file: Path, findings: list[Finding]) -> list[FeatureSet]:
     content = _texts(read_pickle(file))
     if content is None:
         raise CorpusError(f"{file} must contain a dictionary with train, valid and test, as in the MMSA layout.")
+    letters = _letters(content, findings)
     sets = []
     for keys in SPLITS.values():
         key = next((key for key in keys if key in content), keys[0])
@@ -92,10 +92,21 @@ def _read_sets(file: Path, findings: list[Finding]) -> list[FeatureSet]:
         if entry is None:
             raise CorpusError(f"{file} {_why_not(content, key)}.")
         content[key] = None  # its features are freed as they are read
-        sets.append(FeatureSet(file, key, entry, findings))
+        sets.append(FeatureSet(file, key, entry, letters, findings))
     if any(part.sentiment_key == "labels" for part in sets):
         findings.append(Finding("note", "layout", f"{file.name}: labels are read as sentiment, as in pickles of MulT"))
     return sets
+
+
+def _letters(content: Mapping[str, Any], findings: list[Finding]) -> tuple[str, ...]:
+    """The modalities that any set has; all, if there is none."""
+    sets = [entry for value in content.values() if (entry := _texts(value)) is not None]
+    letters = tuple(letter for letter, key in FEATURES.items() if any(entry.get(key) is not None for entry in sets))
+    if letters:
+        missing = [key for letter, key in FEATURES.items() if letter not in letters]
+        message = "no set has '{}', so the corpus does not have that modality"
+        findings += [Finding("warning", "modalities", message.format(key)) for key in missing]
+    return letters or tuple(FEATURES)
 
 
 def _texts(content: object) -> dict[str, Any] | None:
@@ -182,11 +193,15 @@ def _read_sequences(file: Path, sets: Sequence[FeatureSet], modality: str, findi
     return concatenate(parts, list(map(len, parts)), parts[0].shape[1])
 
 
-def _class_names(edges: Sequence[float]) -> tuple[str, ...]:
-    if not edges:
-        return SIGNS
-    between = (f"{low:g} to {high:g}" for low, high in pairwise(edges))
-    return (f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above")
+def _class_names(edges: Sequence[float], selection: Selection) -> tuple[str, ...]:
+    names = SIGNS
+    if edges:
+        between = (f"{low:g} to {high:g}" for low, high in pairwise(edges))
+        names = (f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above")
+    chosen = selection.classes_for(())
+    if chosen is not None and len(chosen) != len(names):
+        raise CorpusError(f"--classes has {len(chosen)} names, but there are {len(names)} classes: {', '.join(names)}.")
+    return names if chosen is None else tuple(chosen)
 
 
 def _rule(edges: Sequence[float]) -> str:

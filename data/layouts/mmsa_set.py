@@ -18,25 +18,29 @@ class FeatureSet:
 
     Attributes:
         names: of the utterances.
-        labels: their sentiment, NaN where it is no number.
+        labels: their sentiment, NaN where it is not a number.
         sentiment_key: where the layout has the sentiment.
         problem: what an unusable utterance lacks.
         unusable: whether an utterance lacks its sentiment or a length, (utterances,).
-        rows: the utterances to import.
+        letters: of the modalities to read.
     """
 
-    def __init__(self, file: Path, key: str, content: dict[str, Any], findings: list[Finding]) -> None:
+    def __init__(
+        self, file: Path, key: str, content: dict[str, Any], letters: tuple[str, ...], findings: list[Finding]
+    ) -> None:
         self.where, self._key, self._content, self._findings = f"{file}, {key}", key, content, findings
+        self.letters = letters
+        self._keys = [FEATURES[letter] for letter in letters]
         self.names = [self._name(value) for value in self._iterate("id")]
         if not self.names:
             raise CorpusError(f"{self.where} has no utterances; every set of the MMSA layout needs some.")
-        for key in FEATURES.values():
+        for key in self._keys:
             self._check_count(key, len(self._iterate(key)))
         self.sentiment_key = "regression_labels"
         if self.sentiment_key not in self._content and "labels" in self._content:
             self.sentiment_key = "labels"
         self.labels = self._read_labels()
-        self._lengths = {modality: self._read_lengths(modality) for modality in FEATURES}
+        self._lengths = {modality: self._read_lengths(modality) for modality in letters}
         wrong = {self.sentiment_key: ~np.isfinite(self.labels)}
         for modality, lengths in self._lengths.items():
             if lengths is not None:
@@ -53,7 +57,7 @@ class FeatureSet:
         self.names = [name for name, kept in zip(self.names, rows, strict=True) if kept]
         self.labels = self.labels[rows]
         self._lengths = {m: None if lengths is None else lengths[rows] for m, lengths in self._lengths.items()}
-        for key in FEATURES.values():
+        for key in self._keys:
             self._content[key] = [value for value, kept in zip(self._iterate(key), rows, strict=True) if kept]
 
     def take(self, modality: str) -> list[NDArray[Any]]:
@@ -70,7 +74,7 @@ class FeatureSet:
         if (cut := lengths > longest).any():
             message = f"{key}: {cut.sum():,} lengths of {self._key} exceed the time steps of the features"
             self._findings.append(Finding("note", "lengths", f"{message}, and count as all of them"))
-        ends = np.clip(lengths, 1, None).astype(np.int64)
+        ends = lengths.astype(np.int64)
         return [part[:end] for part, end in zip(parts, ends, strict=True)]
 
     def _plain(self, key: str) -> list[NDArray[Any]]:

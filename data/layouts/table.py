@@ -1,90 +1,71 @@
 """A layout of tables and arrays, for the user's corpora and for utterances to predict.
 
 utterances.csv (.tsv, .parquet) columns utterance, label (names of classes or numbers), and any others, such as speaker,
-                                session, gender; a column set (train, validation or dev, test) makes one fold
+                                session, gender, dialogue and turn (a number by which a dialogue is in order); a column
+                                set (train, validation or dev, test) makes one fold
 folds.csv (.tsv, .parquet)      columns fold (whole numbers), set, utterance; instead of the column set
-a/UTTERANCE.npy, v/…, t/…       acoustic, visual, textual features, (time, features)
+a/UTTERANCE.npy, v/…, t/…       acoustic, visual, textual features, (time, features); or other modalities, each of a
+                                letter; an utterance lacks a modality whose file is missing or has no frames
 a.parquet, v.parquet, t.parquet columns utterance and frames (lists of lists of numbers); instead of such a folder
 
 Cells are text: an utterance or a label may be called 001, 10:30 or NA, and an empty cell is a missing value. CSV is
 UTF-8, or UTF-16 with a byte-order mark; commas, semicolons, tabs or vertical bars separate cells.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from ifmmin.data.audit import Finding, audit, by_severity
-from ifmmin.data.corpus import SETS, Corpus, Features, Fold, Sequences, SetName
+from ifmmin.data.audit import Finding
+from ifmmin.data.corpus import Corpus, Features, Fold, Sequences
 from ifmmin.data.errors import CorpusError, listed
-from ifmmin.data.layouts import leave_out as leaving
-from ifmmin.data.layouts.features import concatenate, names_in, read_modality
-from ifmmin.data.layouts.naming import (
-    check_names,
-    encode_labels,
-    look_alikes,
-    match_names,
-    normalise,
-    whole_number,
-)
+from ifmmin.data.layouts.features import concatenate, modalities_in, names_in, read_modality
+from ifmmin.data.layouts.fold_files import Members, make_folds
+from ifmmin.data.layouts.naming import check_names, encode_labels, look_alikes, match_names, normalise
 from ifmmin.data.layouts.spreadsheet import check_columns, find_table, read_table
-from ifmmin.data.modalities import AVT, letters_of
-from ifmmin.data.splits import split
-
-SET_NAMES: dict[SetName, tuple[str, ...]] = {
-    "train": ("train", "training", "trn", "tr"),
-    "validation": ("validation", "valid", "val", "dev", "devel", "development"),
-    "test": ("test", "testing", "tst"),
-}
-"""What sets are called, in any case."""
-
-EVALUATION = ("eval", "evaluation")
-"""Names of the test set where there is a validation set, and of the validation set where there is a test set."""
+from ifmmin.data.modalities import AVT, Modality, check_modalities, letters_of, parse_modalities
+from ifmmin.data.selection import Selection, select
 
 
 def import_table(
-    root: Path,
-    name: str,
-    *,
-    classes: Sequence[str] | None = None,
-    split_by: str | None = None,
-    seed: int = 0,
-    leave_out: Iterable[str] = (),
+    root: Path, name: str, *, modalities: str | Sequence[Modality] | None = None, **options: Any
 ) -> tuple[Corpus, list[Finding]]:
     """Read a corpus from the layout, and audit it. Nothing is written.
 
     Args:
-        classes: names in label order; by default the labels in alphabetical or numerical order.
-        split_by, seed: make folds by `data.splits.split` instead of those in the layout.
-        leave_out: "broken" leaves out utterances whose features are not finite numbers.
+        modalities: those to read, in their order, or text such as `a:acoustic:lstm,p:physiological:linear`; by default
+            all that there are.
+        **options: those of `data.selection.Selection`.
 
     Raises:
         CorpusError: a file is missing, damaged, or does not follow the layout.
     """
-    words = leaving.check_leave_out(leave_out)
+    selection = Selection.of(options)
     file, table = _read_utterances(root)
     names = table["utterance"].to_pylist()
     check_columns(file, table.column_names, ["label"])
-    classes, labels, findings = encode_labels(table["label"].to_pylist(), classes, str(file), names)
+    values = table["label"].to_pylist()
+    classes, labels, findings = encode_labels(values, selection.classes_for(values), str(file), names)
     others = [column for column in table.column_names if column not in ("utterance", "label", "set")]
     columns = {column: table[column] for column in others if table[column].null_count < len(names)}
-    utterances = pa.table({"utterance": names, "label": labels, **columns})
-    if split_by:
-        folds = split(utterances, split_by, seed)
-    else:
+    folds: dict[int, Fold] = {}
+    if not selection.makes_folds:
         folds, notes = _folds(root, table)
         findings += notes
-    letters = letters_of(AVT)
-    sequences = {modality: _sequences(root, modality, names) for modality in letters}
-    findings += [finding for modality in letters for finding in _unlisted(root, modality, names)]
-    about = f"imported from the tables in {root.resolve().name}" + (f", split by {split_by}" if split_by else "")
-    corpus = Corpus(name, classes, utterances, sequences, folds, AVT, about)
-    corpus, dropped = leaving.leave_out(corpus, words)
-    return corpus, by_severity([*audit(corpus), *findings, *dropped, *_speakers(corpus)])
+    chosen, sequences, notes = _modalities_of(root, modalities, names)
+    corpus = Corpus(
+        name,
+        classes,
+        pa.table({"utterance": names, "label": labels, **columns}),
+        sequences,
+        folds,
+        chosen,
+        f"imported from the tables in {root.resolve().name}",
+    )
+    findings += [*notes, *(finding for letter in corpus.letters for finding in _unlisted(root, letter, names))]
+    return select(corpus, selection, [*findings, *_speakers(corpus)])
 
 
 def read_utterances(root: Path) -> pa.Table:
@@ -130,14 +111,45 @@ def _normalised(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Ar
     return pa.array([None if text is None else normalise(text) for text in values.to_pylist()], pa.string())
 
 
-def _sequences(root: Path, modality: str, names: Sequence[str]) -> Sequences:
-    """The features of all utterances in one modality, none of which may lack it."""
-    parts = read_modality(root, modality, names)
-    lacking = [name for name, part in zip(names, parts, strict=True) if part is None]
-    if lacking:
-        what = f"{len(lacking):,} of {len(parts):,} utterances, {lacking[0]} first"
-        raise CorpusError(f"{root} lacks modality {modality} of {what}; a corpus needs all three.")
-    return concatenate([part for part in parts if part is not None])
+def _modalities_of(
+    root: Path, modalities: str | Sequence[Modality] | None, names: Sequence[str]
+) -> tuple[tuple[Modality, ...], dict[str, Sequences], list[Finding]]:
+    """The modalities, the features of all utterances in each, and what should be known about them."""
+    there = modalities_in(root)
+    if not there:
+        raise CorpusError(
+            f"{root} has no features; they belong in a folder for each modality, named by a letter, such as a/, or in "
+            "files such as a.parquet."
+        )
+    if isinstance(modalities, str):
+        wanted = parse_modalities(modalities)
+    else:
+        wanted = [(m.letter, m) for m in modalities] if modalities else [(letter, None) for letter in there]
+    sequences = {letter: concatenate(read_modality(root, letter, names)) for letter, _ in wanted}
+    chosen = tuple(modality or _usual(letter, sequences[letter]) for letter, modality in wanted)
+    check_modalities(chosen)
+    for letter in letters_of(chosen):
+        if not sequences[letter].lengths.any():
+            raise CorpusError(f"{root} has no utterance with features of modality {letter}{_others(root, letter)}.")
+    if chosen == AVT:
+        return chosen, sequences, []
+    shown = [f"{m.letter} {m.title} ({m.encoder}{', standardised' * m.standardised})" for m in chosen]
+    return chosen, sequences, [Finding("note", "modalities", ", ".join(shown))]
+
+
+def _usual(letter: str, sequences: Sequences) -> Modality:
+    """A modality of which only the letter is known: a, v, t are those of speech, face and transcript."""
+    known = next((modality for modality in AVT if modality.letter == letter), None)
+    one_vector = sequences.lengths.max() <= 1
+    return known or Modality(letter, letter, "linear" if one_vector else "lstm", standardised=True)
+
+
+def _others(root: Path, letter: str) -> str:
+    """What else there is, for a message."""
+    others = sorted(names_in(root, letter))
+    if not others:
+        return "; add them, or leave it out of --modalities"
+    return f", but with those of {listed(others, most=3)}; name features and utterances alike"
 
 
 def _unlisted(root: Path, modality: str, names: Sequence[str]) -> list[Finding]:
@@ -167,57 +179,16 @@ def _folds(root: Path, table: pa.Table) -> tuple[dict[int, Fold], list[Finding]]
             raise CorpusError(
                 f"{root} has neither a table of folds nor a column set; add one of them, or use --split-by."
             )
-        where, numbers, words, tested = str(root), ["1"] * len(names), _texts(table["set"]), names
+        members = Members(str(root), ["1"] * len(names), _texts(table["set"]), names)
     else:
-        where, folds = str(file), read_table(file, ["fold", "set", "utterance"])
-        numbers, words, tested = (_texts(folds[column]) for column in ("fold", "set", "utterance"))
-    if not tested:
-        raise CorpusError(f"{where} has no rows; add folds, or use --split-by.")
-    set_of, findings = _sets(where, words)
-    matches = match_names(list(dict.fromkeys(tested)), names, f"{where}: the table of utterances")
-    places = {name: index for index, name in enumerate(names)}
-    members: dict[int, dict[SetName, list[int]]] = defaultdict(lambda: {name: [] for name in SETS})
-    for number, word, name in zip(numbers, words, tested, strict=True):
-        members[_fold_number(where, number)][set_of[word]].append(places[matches[name]])
-    return {
-        number: Fold(**{name: _members(f"{where}: fold {number}", name, parts[name], names) for name in SETS})
-        for number, parts in sorted(members.items())
-    }, findings
-
-
-def _members(where: str, set_name: SetName, indices: list[int], names: Sequence[str]) -> NDArray[np.int64]:
-    if not indices:
-        raise CorpusError(f"{where} has no utterances in its {set_name} set; add some.")
-    if twice := [index for index, count in Counter(indices).items() if count > 1]:
-        what = listed([names[index] for index in twice], most=3)
-        raise CorpusError(f"{where} has utterance {what} more than once in its {set_name} set; list each once.")
-    return np.sort(np.array(indices, dtype=np.int64))
-
-
-def _fold_number(where: str, text: str) -> int:
-    number = whole_number(text)
-    if number is None or number < 0:
-        raise CorpusError(f"{where} has the fold '{text}'; folds must have whole numbers, such as 1.")
-    return number
-
-
-def _sets(where: str, words: Sequence[str]) -> tuple[dict[str, SetName], list[Finding]]:
-    """The set that each word means, and a note if any is called otherwise here."""
-    known: dict[str, SetName] = {word: name for name, others in SET_NAMES.items() for word in others}
-    used = dict.fromkeys(words)
-    set_of = {word: known[key] for word in used if (key := word.strip().casefold()) in known}
-    left = [name for name in SETS if name not in set_of.values()]
-    if len(left) == 1 and left != ["train"]:
-        set_of |= {word: left[0] for word in used if word.strip().casefold() in EVALUATION}
-    if unknown := [word for word in used if word not in set_of]:
-        what = f"'{unknown[0]}'" if unknown[0].strip() else "an empty cell"
-        count = words.count(unknown[0])
-        raise CorpusError(
-            f"{where} has {what} as the set of {count:,} {'utterance' if count == 1 else 'utterances'}; the sets are "
-            f"{', '.join(SETS)}."
-        )
-    renamed = [f"'{word}' is {name}" for word, name in set_of.items() if word != name]
-    return set_of, [Finding("note", "sets", ", ".join(renamed))] if renamed else []
+        folds = read_table(file, ["fold", "set", "utterance"])
+        members = Members(str(file), *(_texts(folds[column]) for column in ("fold", "set", "utterance")))
+    if not members.names:
+        raise CorpusError(f"{members.where} has no rows; add folds, or use --split-by.")
+    source = f"{members.where}: the table of utterances"
+    matches = match_names(list(dict.fromkeys(members.names)), names, source)
+    members.names = [matches[name] for name in members.names]
+    return make_folds(members, names)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

@@ -1,12 +1,14 @@
 """`ifmmin data`: list, describe, audit, import or synthesise corpora."""
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ifmmin.orchestrator.commands import options
 from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage, shown_command
+from ifmmin.orchestrator.commands.selection import selects
 
 if TYPE_CHECKING:
     from ifmmin.data.audit import Finding
@@ -16,12 +18,6 @@ app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or s
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
 app.add_typer(import_app, name="import")
 
-LeaveOut = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Utterances to leave out instead of refusing the corpus. `broken`: those with NaN or infinite features."
-    ),
-]
 CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list` shows.")]
 
 
@@ -80,35 +76,25 @@ def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson 
 
 
 @import_app.command(epilog="Example: ifmmin data import mmin features/IEMOCAP --name iemocap --fix-folds")
+@selects
 def mmin(
     root: Annotated[Path, typer.Argument(parser=options.path, help="The folder that holds A, V, L and target.")],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
-    classes: Annotated[str | None, typer.Option(help="Class names in label order: angry,happy,neutral,sad.")] = None,
-    speaker_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression whose group is the speaker of an utterance name.")
-    ] = None,
     fix_folds: Annotated[bool, typer.Option(help="Swap the two sets of a fold that repeats another.")] = False,
-    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
+    *,
+    selection: dict[str, Any],
 ) -> None:
     """Import the layout of the MMIN authors' features: IEMOCAP, MSP-IMPROV, or any of the same form."""
     from ifmmin.data.catalogue import folder_for
     from ifmmin.data.layouts.mmin import import_mmin
 
     folder_for(name, storage)
-    names = [part.strip() for part in classes.split(",")] if classes else None
-    corpus, findings = import_mmin(
-        root,
-        name,
-        classes=names,
-        speaker_pattern=speaker_pattern,
-        fix_folds=fix_folds,
-        leave_out=leave_out or (),
-    )
-    keep(corpus, findings, storage)
+    keep(*import_mmin(root, name, fix_folds=fix_folds, **selection), storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import mmsa MOSI/unaligned_50.pkl --name mosi --edges=-0.1,0.1")
+@selects
 def mmsa(
     file: Annotated[
         Path,
@@ -118,8 +104,9 @@ def mmsa(
     edges: Annotated[
         str | None, typer.Option(help="Where to divide sentiment into classes; by default its sign, in three classes.")
     ] = None,
-    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
+    *,
+    selection: dict[str, Any],
 ) -> None:
     """Import the layout of the MMSA toolkit's features: MOSI, MOSEI or CH-SIMS."""
     from ifmmin.data.catalogue import folder_for
@@ -131,40 +118,35 @@ def mmsa(
         cuts = [float(part) for part in edges.split(",")] if edges else []
     except ValueError:
         raise CorpusError(f"--edges {edges}: write numbers, such as --edges=-0.1,0.1.") from None
-    keep(*import_mmsa(file, name, edges=cuts, leave_out=leave_out or ()), storage)
+    keep(*import_mmsa(file, name, edges=cuts, **selection), storage)
 
 
 @import_app.command(epilog="Example: ifmmin data import table mycorpus --name mine --split-by speaker")
+@selects
 def table(
     root: Annotated[
-        Path, typer.Argument(parser=options.path, help="The folder that holds the table of utterances and a, v, t.")
+        Path,
+        typer.Argument(parser=options.path, help="The folder that holds the table of utterances and their features."),
     ],
     name: Annotated[str, typer.Option(help="Name of the corpus.")],
-    classes: Annotated[
-        str | None, typer.Option(help="Class names in label order: ang,hap,neu,sad; by default the labels, sorted.")
+    modalities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LETTER:TITLE:ENCODER,…",
+            help="Modalities to read, in their order, such as a:acoustic:lstm:standardised,p:physiological:linear; by "
+            "default all that there are.",
+        ),
     ] = None,
-    split_by: Annotated[
-        str | None, typer.Option(help="Make folds by a column whose values no two sets share, or stratified:5.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
-    leave_out: LeaveOut = None,
     storage: Storage = DEFAULT_STORAGE,
+    *,
+    selection: dict[str, Any],
 ) -> None:
     """Import a corpus of your own: tables in CSV or Parquet, features in NumPy files or Parquet."""
     from ifmmin.data.catalogue import folder_for
     from ifmmin.data.layouts.table import import_table
 
     folder_for(name, storage)
-    names = classes.split(",") if classes is not None else None
-    corpus, findings = import_table(
-        root,
-        name,
-        classes=names,
-        split_by=split_by,
-        seed=seed,
-        leave_out=leave_out or (),
-    )
-    keep(corpus, findings, storage)
+    keep(*import_table(root, name, modalities=modalities, **selection), storage)
 
 
 @app.command(epilog="Example: ifmmin data synth --name small --utterances 1500 --dimensions 26,48,64")
@@ -216,6 +198,7 @@ def _description(corpus: "Corpus") -> dict[str, object]:
         "fingerprint": corpus.fingerprint,
         "utterances": len(corpus),
         "speakers": None if corpus.speakers is None else len({*corpus.speakers} - {None}),
+        "dialogues": _dialogues(corpus),
         "classes": dict(zip(corpus.classes, counts, strict=True)),
         "modalities": {
             modality.letter: {
@@ -238,6 +221,14 @@ def _description(corpus: "Corpus") -> dict[str, object]:
     }
 
 
+def _dialogues(corpus: "Corpus") -> dict[str, int] | None:
+    """How many there are, and how many utterances the longest has."""
+    if "dialogue" not in corpus.utterances.column_names:
+        return None
+    sizes = Counter(name for name in corpus.utterances["dialogue"].to_pylist() if name is not None)
+    return {"count": len(sizes), "longest": max(sizes.values(), default=0)}
+
+
 def _show_description(description: dict) -> None:  # type: ignore[type-arg]
     from rich.console import Console
     from rich.markup import escape
@@ -247,6 +238,8 @@ def _show_description(description: dict) -> None:  # type: ignore[type-arg]
     speakers = description["speakers"]
     console.print(f"[bold]{description['name']}[/]: {escape(description['about'])}")
     console.print(f"{description['utterances']:,} utterances, {speakers or 'unknown'} speakers")
+    if description["dialogues"]:
+        console.print("{count:,} dialogues of up to {longest:,} utterances".format(**description["dialogues"]))
     console.print(f"fingerprint {description['fingerprint']}")
     classes = ", ".join(f"{name} {count:,}" for name, count in description["classes"].items())
     console.print(f"classes: {escape(classes)}")

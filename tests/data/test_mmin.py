@@ -184,7 +184,7 @@ def test_lost_faces_and_shared_speakers_are_counted(root: Path) -> None:
     for path in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
         with h5py.File(root / path, "r+") as features:
             features["Ses02M_impro01_F900"] = features["Ses02M_impro01_F000"][()]
-    assert "1 speakers of fold 2 are in both train and test (Ses02F first)" in checks(root)["warning speakers"]
+    assert "1 speaker of fold 2 is in both train and test: Ses02F" in checks(root)["warning speakers"]
 
 
 @pytest.mark.skipif(not DIGITS.is_dir(), reason="the original files of the shipped corpus are not here")
@@ -281,10 +281,6 @@ def grouped(root: Path) -> None:
                 features.move(name, f"session/{name}")
 
 
-def dead_link(root: Path) -> None:
-    change_sequence(root / "V/denseface.h5", h5py.SoftLink("/nowhere"))
-
-
 def damaged(root: Path) -> None:
     file = root / "A/comparE.h5"
     data = bytearray(file.read_bytes())
@@ -300,10 +296,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no such folder": (shutil.rmtree, "target is missing"),
     "HDF5 truncated": (truncated("A/comparE.h5"), "comparE.h5"),
     "HDF5 that is text": (text_into("V/denseface.h5"), "denseface.h5"),
-    "HDF5 missing": (lambda root: (root / "L/bert_large.h5").unlink(), "bert_large.h5"),
     "statistics damaged": (lambda root: (root / "A/comparE_mean_std.h5").write_bytes(b"x"), "comparE_mean_std.h5"),
-    "a modality without utterances": (emptied, "lacks 48 of 48 utterances"),
-    "an utterance without features": (sequence(None), "Ses02M_impro01_F002"),
+    "a modality without utterances": (emptied, "has no features of Ses01"),
     "a sequence of one dimension": (sequence(np.ones(4)), "Ses02M_impro01_F002"),
     "a sequence of other width": (sequence(np.ones((3, 9))), "9 features"),
     "a sequence without features": (sequence(np.ones((3, 0))), "0 features"),
@@ -341,7 +335,6 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "an archive of arrays": (archived, "is a ZIP file by its content"),
     "folds from 0": (from_zero, "numbered from 1 without gaps, and there are 0, 1, 2"),
     "features in groups": (grouped, "as session/Ses01F_impro01_F001, in a group"),
-    "a dead link": (dead_link, "lacks 'Ses02M_impro01_F002'"),
     "a null dataset": (sequence(h5py.Empty("f4")), "not None float32"),
     "complex features": (sequence(np.ones((2, 4)) * 1j), "complex128"),
     "one name without a dimension": (
@@ -394,7 +387,7 @@ def test_a_hostile_layout_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--classes", "only"), "--classes has 1 names"),
+        (("--classes", "only"), "name at least two classes"),
         (("--classes", "x,x"), "names x twice"),
         (("--name", "../outside"), "not a valid name for a corpus"),
         (("--name", "digits"), "already"),

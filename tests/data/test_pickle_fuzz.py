@@ -441,12 +441,10 @@ def cut_file(f: Folder) -> None:
 
 
 FATAL: list[Callable[[Folder], object]] = [
-    lambda f: replace_sequence(f, None),
     lambda f: replace_sequence(f, np.ones((2, 9))),
     lambda f: replace_sequence(f, np.ones(3)),
     lambda f: replace_sequence(f, b"text"),
     lambda f: replace_sequence(f, h5py.Empty("f4")),
-    lambda f: replace_sequence(f, h5py.SoftLink("/nowhere")),
     lambda f: spoil_array(f, "label", lambda x: x[:-1]),
     lambda f: spoil_array(f, "label", lambda x: x.astype(str)),
     lambda f: spoil_array(f, "label", lambda x: np.full(len(x), -1)),

@@ -17,9 +17,9 @@ from typing import Literal, cast
 
 from ifmmin.data.corpus import SetName
 from ifmmin.data.errors import CorpusError
+from ifmmin.data.layouts.fold_files import SET_NAMES
 from ifmmin.data.layouts.naming import check_names, normalise, text_of
 from ifmmin.data.layouts.spreadsheet import find_table, read_table
-from ifmmin.data.layouts.table import SET_NAMES
 from ifmmin.data.recordings.clip import Clip, Recordings
 from ifmmin.data.recordings.layouts.gather import PICTURES, SOUND, Row, by_stem, gather, read_text
 
