@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from ifmmin.data.corpus import SETS, Corpus, Sequences
 from ifmmin.data.errors import listed
-from ifmmin.data.splits import group_numbers
+from ifmmin.data.leaks import Leak, alike, find_leaks, repeats_texts
 
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
 """Class counts of the four-class protocol with its 5,531 utterances; excited counts as happy."""
 
 Severity = Literal["error", "warning", "note"]
+
+_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Finding:
 
 def audit(corpus: Corpus) -> list[Finding]:
     """All findings on a corpus, errors first."""
-    return by_severity([*_classes(corpus), *_sequences(corpus), *_overlaps(corpus), *_tested(corpus)])
+    overlaps = _overlaps(corpus, find_leaks(corpus))
+    return by_severity([*_classes(corpus), *_sequences(corpus), *_gaps(corpus), *overlaps, *_tested(corpus)])
 
 
 def by_severity(findings: list[Finding]) -> list[Finding]:
@@ -110,7 +113,6 @@ def _sequences(corpus: Corpus) -> list[Finding]:
         zero = (lengths > 0) & ~_any_frame(sequences, sequences.values.any(1))
         for severity, check, rows, what in (
             ("error", "not a number", broken, "have NaN or infinite features (--leave-out broken drops them)"),
-            ("note", "missing", lengths == 0, "lack it"),
             ("warning", "all zero", zero, "are zero throughout" + (" (no face detected)" if modality == "v" else "")),
         ):
             if rows.any():
@@ -120,6 +122,32 @@ def _sequences(corpus: Corpus) -> list[Finding]:
     return findings
 
 
+def _gaps(corpus: Corpus) -> list[Finding]:
+    """Which modalities are missing for how many utterances, in all and in each set."""
+    findings = []
+    present = corpus.present
+    for letter, rows in zip(corpus.letters, ~present.T, strict=True):
+        if rows.any():
+            share = f"{rows.sum():,} of {len(corpus):,} utterances ({100 * rows.mean():.1f} %)"
+            sets = ", ".join(_in_sets(corpus, rows))
+            names = listed([name for name, affected in zip(corpus.names, rows, strict=True) if affected], most=3)
+            findings.append(Finding("note", "missing", f"{letter} is missing for {share}: {sets} ({names})"))
+    if (empty := ~present.any(1)).any():
+        names = listed([name for name, affected in zip(corpus.names, empty, strict=True) if affected])
+        message = f"{empty.sum():,} utterances lack every modality (--leave-out empty drops them): {names}"
+        findings.append(Finding("error", "missing", message))
+    return findings
+
+
+def _in_sets(corpus: Corpus, rows: NDArray[np.bool_]) -> list[str]:
+    """How many of these utterances are in each set, from the fewest to the most of all folds."""
+    counts = {name: [int(rows[fold[name]].sum()) for fold in corpus.folds.values()] for name in SETS}
+    return [
+        f"{name} {min(sizes):,}" + (f" to {max(sizes):,}" if max(sizes) > min(sizes) else "")
+        for name, sizes in counts.items()
+    ]
+
+
 def _any_frame(sequences: Sequences, frames: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
     """For each utterance, whether the flag of any of its frames is set."""
     running = np.concatenate([[0], np.cumsum(frames)])
@@ -127,23 +155,50 @@ def _any_frame(sequences: Sequences, frames: NDArray[np.bool_] | np.bool_) -> ND
     return any_set
 
 
-def _overlaps(corpus: Corpus) -> list[Finding]:
+def _overlaps(corpus: Corpus, leaks: Iterable[Leak]) -> list[Finding]:
+    texts: Severity = "note" if is_iemocap(corpus.names) or repeats_texts(corpus) else "warning"
     findings = []
+    for group in alike(leaks):
+        severity, check, message = _described(corpus, group[0], texts)
+        if more := len(group) - 1:
+            message += f"; likewise in {more} other fold{'s' if more > 1 else ''}"
+        findings.append(Finding(severity, check, message))
     speakers = corpus.speakers or [None] * len(corpus)
-    groups = group_numbers(speakers)
-    for number, fold in sorted(corpus.folds.items()):
-        for one, other in combinations(SETS, 2):
-            where = f"of fold {number} are in both {one} and {other}"
-            if shared := np.intersect1d(fold[one], fold[other]).size:
-                findings.append(Finding("error", "overlap", f"{shared:,} utterances {where}"))
-            elif (common := np.intersect1d(groups[fold[one]], groups[fold[other]])).size:
-                first = speakers[int((groups == common[0]).argmax())]
-                message = f"{common.size} speakers {where} ({first} first), so results depend on the speaker"
-                findings.append(Finding("warning", "speakers", message))
     if unknown := speakers.count(None):
         some_of = "" if unknown == len(corpus) else f" for {unknown:,} of {len(corpus):,} utterances"
         findings.append(Finding("note", "speakers", f"unknown{some_of}, so overlaps between sets cannot be detected"))
     return findings
+
+
+def _described(corpus: Corpus, leak: Leak, texts: Severity) -> tuple[Severity, str, str]:
+    """Severity, check and message of a leak.
+
+    Args:
+        texts: the severity of transcripts that repeat.
+    """
+    one, other = leak.sets
+    names, plural = listed(leak.names, _NAMES), leak.count != 1
+    some = f"{leak.count:,} {{}}{'s' if plural else ''} of fold {leak.fold} "
+    both = f"{'are' if plural else 'is'} in both {one} and {other}: {names}"
+    rows = some.format(f"{other} utterance") + f"{{}} as {'those' if plural else 'one'} of {one}: {names}"
+    have = "have" if plural else "has"
+    of = "" if len(leak.of) == len(corpus.letters) else f" in {leak.of}"
+    tokens = any(modality.letter == leak.of and modality.encoder == "textcnn" for modality in corpus.modalities)
+    few_words: Severity = "note" if tokens and len(corpus.letters) > 1 else "warning"
+    match leak.kind:
+        case "utterance":
+            return "error", "overlap", some.format("utterance") + both
+        case "features":
+            return few_words, "same features", rows.format(f"{have} the same features{of}")
+        case "similar features":
+            return few_words, "similar features", rows.format(f"{have} nearly the same features{of}")
+        case "transcript":
+            return texts, "same transcript", rows.format(f"{have} the same transcript")
+        case "dialogue":
+            severity: Severity = "warning" if "train" in leak.sets else "note"
+            return severity, "same dialogue", some.format("dialogue") + both
+        case "speaker":
+            return "warning", "speakers", some.format("speaker") + both + ", so results depend on the speaker"
 
 
 def _tested(corpus: Corpus) -> list[Finding]:
