@@ -207,7 +207,7 @@ class Transformer(MeanNetwork):
         return logits
 
 
-TRANSFORMER = system_of(define("transformer", lambda shape, _: Transformer(shape)), "t")
+TRANSFORMER = system_of(define("plain-transformer", lambda shape, _: Transformer(shape)), "t")
 
 
 # Draws over time, a bare parameter, other conditions, a child without parameters, and another optimizer.
