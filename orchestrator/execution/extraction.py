@@ -33,6 +33,7 @@ from ifmmin.orchestrator.execution.resources import Shortage, describe_cluster, 
 from ifmmin.orchestrator.planning.configuration import Compute
 from ifmmin.orchestrator.store import Store, StoreError
 
+LOOK_EVERY_S = 5.0
 TICK_S = 0.25
 TASK_S = 4.0
 """About how long a task should take: long beside what Ray needs for one, short beside the whole."""
@@ -313,7 +314,7 @@ class _Run:
         self._running: dict[Any, list[Unit]] = {}
         self._device = device_of(compute)
         self._shortage = Shortage(compute, self._device)
-        self._description, self._places, self._window = "", 1, 0
+        self._looked, self._description, self._places, self._window = -LOOK_EVERY_S, "", 1, 0
 
     def events(self) -> Iterator[ExtractionEvent]:
         """The events until everything is done."""
@@ -337,6 +338,10 @@ class _Run:
         self._running.clear()
 
     def _look_around(self) -> Iterator[ExtractionEvent]:
+        """Check the cluster's resources from time to time."""
+        if time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
         self._places = slots(self._compute)
         possible = slots(self._compute.model_copy(update={"workers": None}))
         # Where the cluster has room for more tasks than there are to be, Ray must not hold more than those.
