@@ -20,7 +20,11 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 import ifmmin
+from ifmmin.data.classes import PRESETS, rule
 from ifmmin.data.corpus import Corpus
+from ifmmin.data.recordings.layouts import LAYOUTS as RAW_LAYOUTS
+from ifmmin.data.recordings.layouts import layout_of
+from ifmmin.data.selection import Selection
 from ifmmin.model.hyperparameters import Hyperparameter
 from ifmmin.orchestrator import api
 from ifmmin.orchestrator.commands import app
@@ -175,7 +179,36 @@ def layouts() -> str:
             signature(f"import_{name}", reader).replace(" -> tuple[Corpus, list[Finding]]", ""),
             as_literal(module.__doc__ or ""),
         ]
+    parts += recordings()
+    parts += ["## The options that all imports share", docstring(Selection.__doc__ or ""), *class_presets()]
     return "\n\n".join(parts)
+
+
+def recordings() -> list[str]:
+    """The layouts of raw corpora."""
+    intro = (
+        "`ifmmin data import recordings`, in Python `ifmmin.import_recordings`: the layout is recognised by what is in "
+        "the folder, or named by `--layout`."
+    )
+    parts = ["## Recordings", intro]
+    for name, title in RAW_LAYOUTS.items():
+        parts += [f"### {name}: {title}", as_literal(layout_of(name).__doc__ or "")]
+    return parts
+
+
+def class_presets() -> list[str]:
+    """What `--classes` knows by name, with the rules."""
+    rows = []
+    for name, item in PRESETS.items():
+        count = f"{item.utterances:,}" if item.utterances else ""
+        rows.append([code(name), item.corpus, html.escape(rule(item)), count, item.remark])
+    intro = (
+        "`--classes NAME` makes the classes that the literature on a corpus uses. Labels are compared in any case; "
+        "utterances with other labels are left out. What was merged and left out is counted by the import, and is part "
+        "of the corpus, where `ifmmin data describe` shows it."
+    )
+    heads = ["name", "corpus", "classes, and the labels that count as each", "utterances in all", "remark"]
+    return ["## Classes by name", intro, table(heads, rows)]
 
 
 def as_literal(text: str) -> str:

@@ -44,7 +44,10 @@ VOWELS = {"a": (800, 1200), "e": (500, 1900), "i": (300, 2300), "o": (450, 850),
 
 
 class Sketch(Extractor):
-    """A picture of 12 by 12 points: enough for drawn faces. `--extract v=make_recordings.py:Sketch` uses it."""
+    """How dark the middle of a picture is beside the skin, at 12 by 12 points: enough for drawn faces.
+
+    `--extract v=make_recordings.py:Sketch` uses it.
+    """
 
     name = "sketch"
     version = "1"
@@ -54,13 +57,14 @@ class Sketch(Extractor):
     licence = "MIT"
 
     def extract(self, clip: Clip) -> NDArray[np.float32]:
-        """Ten pictures a second, bright from 0 to 1."""
+        """Ten pictures a second; 0 is as bright as the skin, 1 is black."""
         frames = []
         for _, picture in read_frames(clip, self.rate):
-            grey = picture.mean(2)
-            height, width = (side // 12 * 12 for side in grey.shape)
-            parts = grey[:height, :width].reshape(12, height // 12, 12, width // 12)
-            frames.append(parts.mean((1, 3)).ravel() / 255)
+            height, width = (round(side / 20) for side in picture.shape[:2])  # of a point
+            top, left = (picture.shape[0] - 12 * height) // 2, (picture.shape[1] - 12 * width) // 2
+            grey = picture[top : top + 12 * height, left : left + 12 * width].mean(2)
+            dark = np.clip(1 - grey / np.median(grey), 0, 1)
+            frames.append(dark.reshape(12, height, 12, width).mean((1, 3)).ravel())
         return np.array(frames, np.float32)
 
 

@@ -10,8 +10,9 @@ import ifmmin
 from ifmmin.data.corpus import Corpus, open_corpus
 from ifmmin.data.errors import UserError
 from ifmmin.data.recordings.clip import Clip
+from ifmmin.data.selection import Selection
 from ifmmin.orchestrator.execution.cluster import ray_session
-from ifmmin.orchestrator.importing import choose_extractors, parse_allowance, parse_extract
+from ifmmin.orchestrator.importing import choose_extractors, parse_allowance, parse_extract, prepare
 from ifmmin.orchestrator.planning.configuration import Compute
 from tests.data.recordings import raw
 from tests.data.recordings.media import tone, write_wav
@@ -212,3 +213,35 @@ def test_features_are_the_same_whatever_the_order_of_the_table(folder: Path) -> 
         one, other = first.names.index(name), again.names.index(name)
         for letter in first.letters:
             np.testing.assert_array_equal(first.sequences[letter][one], again.sequences[letter][other])
+
+
+def test_iemocap_is_prepared_with_the_classes_of_the_literature(tmp_path: Path) -> None:
+    (tmp_path / "extractors.py").write_text(EXTRACTORS)
+    prepared = prepare(
+        raw.iemocap(tmp_path / "IEMOCAP"),
+        "iemocap",
+        storage=str(tmp_path / "store"),
+        extract={"t": f"{tmp_path / 'extractors.py'}:Letters"},
+        selection=Selection(classes="iemocap-4"),
+    )
+    assert {clip.utterance for clip in prepared.clips} == {
+        "Ses01F_impro01_F000",
+        "Ses01M_script01_1_M000",
+        "Ses01M_script01_1_F000",
+        "Ses05M_script01_1b_F010",
+        "Ses05M_script01_1b_M009",
+    }
+    assert prepared.selection.split_by == "speaker"  # two sessions are too few
+
+
+def test_what_is_wrong_is_said_before_anything_is_extracted(folder: Path) -> None:
+    extract = {"t": f"{folder.parent / 'extractors.py'}:Letters"}
+    for options, says in (
+        ({"layout": "emodbb"}, "did you mean 'emodb'"),
+        ({"selection": Selection(drop="bored")}, "--drop bored"),
+        ({"selection": Selection(split_by="age")}, "--split-by age"),
+        ({"allow_failures": "some"}, "--allow-failures some"),
+        ({"extract": {"t": "worldlama"}}, "did you mean 'wordllama'"),
+    ):
+        with pytest.raises(UserError, match=says):
+            prepare(folder, "mine", **{"storage": "store", "extract": extract, **options})  # type: ignore[arg-type]
