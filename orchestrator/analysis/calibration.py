@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ifmmin.orchestrator.analysis.scores import conditions_in
+from ifmmin.orchestrator.analysis.scores import panels_in
 
 BINS = 15
 
@@ -38,4 +38,4 @@ def expected_calibration_error(bins: pd.DataFrame) -> pd.DataFrame:
     sums = gaps.groupby(["system", "condition"], sort=False)[["gap", "utterances"]].sum()
     errors = (sums["gap"] / sums["utterances"]).rename("error").reset_index()
     table = errors.pivot_table("error", "system", "condition")
-    return table.reindex(index=list(dict.fromkeys(bins["system"])), columns=list(conditions_in(bins)))
+    return table.reindex(index=list(dict.fromkeys(bins["system"])), columns=list(panels_in(bins)))

@@ -17,6 +17,7 @@ from ifmmin.orchestrator.analysis.headline import Headline, headline
 from ifmmin.orchestrator.analysis.published import published_summary
 from ifmmin.orchestrator.analysis.results import Results
 from ifmmin.orchestrator.analysis.robustness import area_table, complete_protocols, load_curves
+from ifmmin.orchestrator.analysis.scores import pool
 from ifmmin.orchestrator.analysis.statistics import Comparison, compare, share_tested
 from ifmmin.orchestrator.analysis.subgroups import score_subgroups
 from ifmmin.orchestrator.experiment import Experiment
@@ -53,6 +54,16 @@ class Analysis:
     areas: pd.DataFrame | None
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What else a reader of the table must know, in sentences without full stops."""
+        stages = self.experiment.plan.stages.values()
+        rates = next((stage.train_missing for stage in stages if stage.train_missing), None)
+        if rates is None:
+            return ()
+        shares = ", ".join(f"{letter} {100 * rate:g} %" for letter, rate in rates.items())
+        return (f"trained with modalities removed at random from the training utterances, one at least kept: {shares}",)
+
+    @property
     def identity(self) -> str:
         """The same for the same runs, compared in the same way."""
         evaluations = [run.evaluation for run in self.results.runs]
@@ -61,7 +72,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Details:
-    """What a report shows beyond the tables of an `Analysis`.
+    """What a report shows beyond the tables of an `Analysis`; of many conditions, groups of `analysis.scores.pool`.
 
     Attributes:
         calibration: of `analysis.calibration.calibrate`.
@@ -111,8 +122,9 @@ def analyse(experiment: Experiment, results: Results, against: Sequence[str] = (
 def analyse_details(analysis: Analysis) -> Details:
     """The details, which take seconds to compute: a bootstrap over speakers, and t-SNE."""
     experiment, results = analysis.experiment, analysis.results
-    subgroups, gaps = score_subgroups(results.predictions, experiment.corpus)
-    return Details(calibrate(results.predictions), subgroups, gaps, embed_runs(experiment, results.runs))
+    predictions = pool(results.predictions)
+    subgroups, gaps = score_subgroups(predictions, experiment.corpus)
+    return Details(calibrate(predictions), subgroups, gaps, embed_runs(experiment, results.runs))
 
 
 def details_of(details: Details, system: str) -> Details:

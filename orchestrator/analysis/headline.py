@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ifmmin.orchestrator.analysis.scores import AVERAGE
+from ifmmin.orchestrator.analysis.scores import conditions_in
 from ifmmin.orchestrator.analysis.statistics import CONFIDENCE, SIGNIFICANT, Estimate, corrected_t, holm
 
 METRIC = "wa"
@@ -74,7 +74,7 @@ def headline(scores: pd.DataFrame, reference: str, share: float) -> Headline:
 
 def _by_number(scores: pd.DataFrame) -> pd.DataFrame:
     """Means over the conditions of each number of modalities: rows available, fold, seed; a column for each system."""
-    conditions = scores[scores["condition"] != AVERAGE]
+    conditions = scores[scores["condition"].isin(conditions_in(scores))]
     available = conditions["condition"].map(len).rename("available")
     means = conditions.pivot_table(METRIC, [available, "fold", "seed"], "system")
     return means[list(dict.fromkeys(scores["system"]))].dropna()

@@ -19,41 +19,84 @@ RUN = ["system", "fold", "seed"]
 """The columns that name a run in every frame."""
 
 
-def columns_of(letters: Sequence[str]) -> tuple[str, ...]:
-    """The conditions of a corpus of these modalities in the order of the tables, with the average.
+MOST = 7
+"""As many conditions as stand side by side; of more, tables and figures show groups."""
 
-    >>> columns_of("at"), columns_of("a")
-    (('a', 't', 'average', 'at'), ('a',))
+
+def groups_of(letters: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The missing conditions of a corpus by how many modalities they leave, where it has more than `MOST` conditions.
+
+    >>> list(groups_of("abcd")), groups_of("abc")
+    (['1 of 4', '2 of 4', '3 of 4'], {})
+    """
+    missing = all_conditions(letters)[:-1]
+    if len(missing) < MOST:
+        return {}
+    sizes = range(1, len(letters))
+    return {group_name(n, len(letters)): tuple(c for c in missing if len(c) == n) for n in sizes}
+
+
+def group_name(available: int, modalities: int) -> str:
+    """The name of the conditions in which so many of the modalities are available."""
+    return f"{available} of {modalities}"
+
+
+def columns_of(letters: Sequence[str]) -> tuple[str, ...]:
+    """The columns of tables: the conditions of a corpus, or their groups where there are many, with the average.
+
+    >>> columns_of("at"), columns_of("a"), columns_of("abcd")
+    (('a', 't', 'average', 'at'), ('a',), ('1 of 4', '2 of 4', '3 of 4', 'average', 'abcd'))
     """
     *missing, full = all_conditions(letters)
-    return (*missing, AVERAGE, full) if missing else (full,)
+    return (*(groups_of(letters) or missing), AVERAGE, full) if missing else (full,)
 
 
 def columns_in(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The conditions of a frame in the order of the tables, with the average.
+    """The columns of tables of a frame: its conditions, or their groups where it has these, with the average.
 
     Args:
         frame: with a column `condition`, such as of `score` or `summarise`.
     """
     *missing, full = conditions_in(frame)
-    return (*missing, AVERAGE, full) if missing else (full,)
+    shown = tuple(name for name in dict.fromkeys(frame["condition"]) if _is_group(name)) or tuple(missing)
+    return (*shown, AVERAGE, full) if shown else (full,)
+
+
+def panels_in(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The columns without the average, as of `pool`."""
+    return tuple(name for name in columns_in(frame) if name != AVERAGE)
 
 
 def conditions_in(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The conditions of a frame, the full one last.
+    """The conditions of a frame, the full one last; none of their groups.
 
     Args:
         frame: with a column `condition`, such as of `score` or `summarise`.
     """
-    return tuple(sorted((name for name in dict.fromkeys(frame["condition"]) if name != AVERAGE), key=len))
+    names = (name for name in dict.fromkeys(frame["condition"]) if name != AVERAGE and not _is_group(name))
+    return tuple(sorted(names, key=len))
+
+
+def pool(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose conditions are named by their groups where it has more than `MOST` conditions."""
+    conditions = conditions_in(frame)
+    if len(conditions) <= MOST:
+        return frame
+    full = conditions[-1]
+    names = {name: full if name == full else group_name(len(name), len(full)) for name in conditions}
+    return frame.assign(condition=frame["condition"].map(names))
+
+
+def _is_group(name: str) -> bool:
+    return " " in name
 
 
 def score(predictions: pd.DataFrame, letters: Sequence[str]) -> pd.DataFrame:
     """The metrics of every run in each condition, from 0 to 1, and their mean over the missing conditions.
 
-    Columns: system, fold, seed, condition (of `columns_of`), utterances (that are evaluated; beside the average, all
-    that are tested), wa, ua. Where a test set has no utterance with the modalities of a condition, the metrics are NaN,
-    and the average is over the others.
+    Where there are many conditions, the mean over each of `groups_of` too. Where a test set has no utterance with the
+    modalities of a condition, the metrics are NaN, and means are over the others. Columns: system, fold, seed,
+    condition, utterances (that are evaluated; beside a mean over conditions, all that are tested), wa, ua.
 
     Args:
         predictions: of `analysis.results.load_predictions`.
@@ -69,10 +112,16 @@ def score(predictions: pd.DataFrame, letters: Sequence[str]) -> pd.DataFrame:
     scores = pd.DataFrame(rows, columns=[*RUN, "condition", "utterances", *METRICS])
     if not missing:
         return scores
-    average = scores[scores["condition"] != full].groupby(RUN, sort=False)[list(METRICS)].mean()
     tested = predictions.groupby(RUN, sort=False)["utterance"].nunique()
-    average = average.assign(condition=AVERAGE, utterances=tested).reset_index()
-    return pd.concat([scores, average[scores.columns]], ignore_index=True)
+    means = [
+        scores[scores["condition"].isin(conditions)]
+        .groupby(RUN, sort=False)[list(METRICS)]
+        .mean()
+        .assign(condition=name, utterances=tested)
+        .reset_index()[scores.columns]
+        for name, conditions in {**groups_of(letters), AVERAGE: missing}.items()
+    ]
+    return pd.concat([scores, *means], ignore_index=True)
 
 
 def measure(predictions: pd.DataFrame) -> list[float]:
@@ -91,7 +140,8 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     for metric in METRICS:
         columns |= {metric: (metric, "mean"), f"{metric}_std": (metric, "std")}
     summary = scores.groupby(["system", "condition"], sort=False).agg(**columns).reset_index()
-    order = {condition: index for index, condition in enumerate(columns_in(scores))}
+    *missing, _ = conditions_in(scores)
+    order = {name: index for index, name in enumerate(dict.fromkeys((*missing, *columns_in(scores))))}
     systems = {system: index for index, system in enumerate(dict.fromkeys(scores["system"]))}
     keys = summary["system"].map(systems) * len(order) + summary["condition"].map(order)
     return summary.iloc[keys.argsort()].reset_index(drop=True)

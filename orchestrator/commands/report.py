@@ -69,7 +69,7 @@ def command(
         typer.echo(formats.csv(analysis.summary), nl=False)
     else:
         write = {"markdown": formats.markdown, "latex": formats.latex}[output]
-        typer.echo(write(analysis.summary, analysis.comparison))
+        typer.echo(write(analysis.summary, analysis.comparison, analysis.remarks))
 
 
 def _frames(analysis: "Analysis") -> "dict[str, pd.DataFrame]":

@@ -5,13 +5,17 @@ from rich.console import Console
 from ifmmin.orchestrator.analysis.experiment import Analysis
 from ifmmin.orchestrator.execution.pace import in_words
 from ifmmin.orchestrator.reporting import formats
+from ifmmin.orchestrator.reporting.tables import is_grouped
 
 
 def show_table(console: Console, analysis: Analysis) -> None:
     """Print the accuracies, how the systems differ, the answer in sentences, and how long each system took."""
     experiment = analysis.experiment
     title = f"{experiment.configuration.name} on {experiment.corpus.name}"
-    console.print(formats.rich_table(analysis.summary, analysis.comparison, title=title))
+    console.print(formats.rich_table(analysis.summary, analysis.comparison, title=title, remarks=analysis.remarks))
+    if is_grouped(analysis.summary):
+        console.print()
+        console.print(formats.rich_conditions(analysis.results.summary, analysis.comparison))
     if analysis.comparison:
         console.print()
         console.print(formats.rich_comparison(analysis.comparison))

@@ -1,34 +1,85 @@
 """The comparison table for the terminal, Markdown, LaTeX and other programs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import isnan
 
 import pandas as pd
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 
 from ifmmin.orchestrator.analysis.scores import METRICS, columns_in
 from ifmmin.orchestrator.analysis.statistics import CONFIDENCE, Comparison
-from ifmmin.orchestrator.reporting.tables import MARK, Cell, count_of, heading, make_blocks, notes, signed
+from ifmmin.orchestrator.reporting.tables import (
+    MARK,
+    Cell,
+    ConditionRow,
+    count_of,
+    heading,
+    is_grouped,
+    make_blocks,
+    make_condition_blocks,
+    notes,
+    signed,
+    written_counts,
+)
 
 
-def rich_table(summary: pd.DataFrame, comparison: Comparison | None = None, *, title: str) -> RenderableType:
+def rich_table(
+    summary: pd.DataFrame, comparison: Comparison | None = None, *, title: str, remarks: Sequence[str] = ()
+) -> RenderableType:
     """The table for a terminal: WA, then UA, of every system in percent, mean and standard deviation.
 
     Where a terminal is too narrow, deviations stand below their means, or every condition in a line of its own.
 
     Args:
         summary: of `analysis.scores.summarise`; published accuracies may follow.
+        remarks: of `analysis.experiment.Analysis`.
     """
+    below = "\n".join(notes(summary, comparison, remarks))
 
     def make(deviation: str) -> Sequence[Table]:
-        wide = [_table(summary, comparison, title, between + deviation) for between in (" ", "\n")]
-        return [*wide, _long_table(summary, comparison, title, " " + deviation)]
+        wide = [_table(summary, comparison, (title, below), between + deviation) for between in (" ", "\n")]
+        return [*wide, _long_table(summary, comparison, (title, below), " " + deviation)]
 
     return _FirstThatFits(make)
+
+
+def rich_conditions(summary: pd.DataFrame, comparison: Comparison | None = None) -> RenderableType:
+    """The table of each condition in a row, for a terminal, where `rich_table` shows groups of them.
+
+    Where a terminal is too narrow for all systems, it has several tables of some.
+    """
+    systems, blocks = make_condition_blocks(summary, comparison)
+
+    def make_tables(metric: str, deviation: str) -> Sequence[Group]:
+        return [
+            Group(*(_conditions_table(blocks[metric], systems[i : i + n], i, metric, deviation) for i in starts))
+            for n in range(len(systems), 0, -1)
+            if (starts := range(0, len(systems), n))
+        ]
+
+    return Group(*(_FirstThatFits(partial(make_tables, metric)) for metric in blocks))
+
+
+def _conditions_table(
+    rows: Sequence[ConditionRow], systems: Sequence[str], first: int, metric: str, deviation: str
+) -> Table:
+    shown = _plain_table(f"{metric} in each condition, in %", "")
+    shown.caption = None
+    shown.add_column("", no_wrap=True)
+    if rows[0].count:
+        shown.add_column("n", justify="right", no_wrap=True)
+    for system in systems:
+        shown.add_column(system.replace("-", "-\u200b"), justify="right", min_width=9, overflow="fold")
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        cells = [_text(cell, deviation, bold="[bold]{}[/]".format) for cell in row.cells[first : first + len(systems)]]
+        ends = following is None or len(following.condition) > len(row.condition)
+        shown.add_row(row.condition, *row.count, *cells, end_section=ends)
+    return shown
 
 
 def rich_comparison(comparison: Comparison) -> Table:
@@ -72,38 +123,81 @@ def _area(row: pd.Series) -> str:
     return f"{100 * row['area']:.1f}{interval}"
 
 
-def markdown(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
-    """The table in Markdown."""
+def markdown(summary: pd.DataFrame, comparison: Comparison | None = None, remarks: Sequence[str] = ()) -> str:
+    """The table in Markdown; where it shows groups of conditions, with a table of each condition below."""
     columns = columns_in(summary)
     lines = [
         f"| % | system | runs | {' | '.join(columns)} |",
         f"| :-- | :-- | --: |{' --: |' * len(columns)}",
     ]
+    if counts := _counts_beside(summary, columns):
+        lines.append(f"| n |  |  | {' | '.join(counts)} |")
     for name, rows in make_blocks(summary, comparison).items():
         for row in rows:
             cells = " | ".join(_text(cell, " ± {:.1f}", bold="**{}**".format) for cell in row.cells)
             lines.append(f"| {name} | {row.system} | {row.runs or 'published'} | {cells} |")
-    return "\n".join([*lines, "", "\n\n".join(f"{note}." for note in notes(summary, comparison))])
+    below = "\n\n".join(f"{note}." for note in notes(summary, comparison, remarks))
+    return "\n".join([*lines, "", below, *_markdown_conditions(summary, comparison)])
 
 
-def latex(summary: pd.DataFrame, comparison: Comparison | None = None) -> str:
-    r"""The table in LaTeX, for `\usepackage{booktabs}`: systems as rows, WA above UA, the best in bold."""
+def _markdown_conditions(summary: pd.DataFrame, comparison: Comparison | None) -> Iterator[str]:
+    if not is_grouped(summary):
+        return
+    systems, blocks = make_condition_blocks(summary, comparison)
+    for metric, rows in blocks.items():
+        n = ["n"] * len(rows[0].count)
+        yield from ("", f"| {metric}, % | {' | '.join([*n, *systems])} |")
+        yield f"| :-- |{' --: |' * (len(n) + len(systems))}"
+        for row in rows:
+            cells = [_text(cell, " ± {:.1f}", bold="**{}**".format) for cell in row.cells]
+            yield f"| {row.condition} | {' | '.join([*row.count, *cells])} |"
+
+
+def latex(summary: pd.DataFrame, comparison: Comparison | None = None, remarks: Sequence[str] = ()) -> str:
+    r"""The table in LaTeX, for `\usepackage{booktabs}`: systems as rows, WA above UA, the best in bold.
+
+    Where it shows groups of conditions, a table of each condition in a row follows.
+    """
     columns = columns_in(summary)
     lines = [
         r"\begin{table*}",
         r"  \centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
-        rf"  \caption{{Test accuracy in \%: {_escape('. '.join(notes(summary, comparison)))}.}}",
+        rf"  \caption{{Test accuracy in \%: {_escape('. '.join(notes(summary, comparison, remarks)))}.}}",
         rf"  \begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"    \toprule",
         rf"    System & {' & '.join(map(heading, columns))} \\",
     ]
+    if counts := _counts_beside(summary, columns):
+        lines.append(rf"    $n$ & {' & '.join(counts)} \\")
     for name, rows in make_blocks(summary, comparison).items():
         lines += [r"    \midrule", rf"    \multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{name}}}}} \\"]
         for row in rows:
             cells = " & ".join(_latex_cell(cell) for cell in row.cells)
             published = "" if row.runs else " (published)"
             lines.append(rf"    {_escape(row.system + published)} & {cells} \\")
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table*}"])
+    lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table*}"]
+    return "\n".join([*lines, *_latex_conditions(summary, comparison)])
+
+
+def _latex_conditions(summary: pd.DataFrame, comparison: Comparison | None) -> Iterator[str]:
+    if not is_grouped(summary):
+        return
+    systems, blocks = make_condition_blocks(summary, comparison)
+    for metric, rows in blocks.items():
+        n = ["$n$"] * len(rows[0].count)
+        yield r"\begin{table*}"
+        yield r"  \centering\scriptsize\setlength{\tabcolsep}{3pt}"
+        yield rf"  \caption{{{metric} in \% in each condition.}}"
+        yield rf"  \begin{{tabular}}{{l{'r' * (len(n) + len(systems))}}}"
+        yield r"    \toprule"
+        yield rf"    Condition & {' & '.join([*n, *map(_escape, systems)])} \\"
+        size = 0
+        for row in rows:
+            if len(row.condition) > size:
+                yield r"    \midrule"
+            size = len(row.condition)
+            yield rf"    {row.condition} & {' & '.join([*row.count, *map(_latex_cell, row.cells)])} \\"
+        yield from (r"    \bottomrule", r"  \end{tabular}", r"\end{table*}")
 
 
 def csv(summary: pd.DataFrame) -> str:
@@ -119,7 +213,7 @@ class _FirstThatFits:
         make: the tables, the widest first, from how a deviation is written after its mean.
     """
 
-    make: Callable[[str], Sequence[Table]]
+    make: Callable[[str], Sequence[RenderableType]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         tables = self.make("({:.1f})" if options.ascii_only else "±{:.1f}")
@@ -143,14 +237,26 @@ def _plain_table(title: str, caption: str) -> Table:
     )
 
 
-def _long_table(summary: pd.DataFrame, comparison: Comparison | None, title: str, deviation: str) -> Table:
-    """A line for each metric, system and condition, for narrow terminals."""
-    shown = _plain_table(title, "\n".join(notes(summary, comparison)))
+def _counts_beside(summary: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The numbers of utterances for a line of the table; none where it shows groups, whose table has them."""
+    return [] if is_grouped(summary) else written_counts(summary, columns)
+
+
+def _long_table(summary: pd.DataFrame, comparison: Comparison | None, around: tuple[str, str], deviation: str) -> Table:
+    """A line for each metric, system and condition, for narrow terminals.
+
+    Args:
+        around: title and notes.
+    """
+    shown = _plain_table(*around)
     shown.add_column("%", no_wrap=True)
     shown.add_column("system", overflow="fold")
     shown.add_column("", no_wrap=True)
     shown.add_column("", justify="right", no_wrap=True)
     columns = columns_in(summary)
+    counts = _counts_beside(summary, columns)
+    for condition, count in zip(columns, counts, strict=False):
+        shown.add_row("", "", heading(condition), f"n {count}" if count else "", end_section=condition == columns[-1])
     for name, rows in make_blocks(summary, comparison).items():
         for row in rows:
             for index, (condition, cell) in enumerate(zip(columns, row.cells, strict=True)):
@@ -160,12 +266,14 @@ def _long_table(summary: pd.DataFrame, comparison: Comparison | None, title: str
     return shown
 
 
-def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, deviation: str) -> Table:
-    shown = _plain_table(title, "\n".join(notes(summary, comparison)))
+def _table(summary: pd.DataFrame, comparison: Comparison | None, around: tuple[str, str], deviation: str) -> Table:
+    shown = _plain_table(*around)
     shown.add_column("%", no_wrap=True)
     shown.add_column("system", no_wrap=True)
     for condition in columns_in(summary):
         shown.add_column(heading(condition), justify="right")
+    if utterances := _counts_beside(summary, columns_in(summary)):
+        shown.add_row("n", "", *utterances, end_section=True)
     counts = summary["runs"].dropna().unique()
     for name, rows in make_blocks(summary, comparison).items():
         for index, row in enumerate(rows):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata, resources
+from itertools import groupby
 
 import jinja2
 import numpy as np
@@ -16,13 +17,23 @@ from ifmmin.data.audit import audit
 from ifmmin.data.corpus import Corpus, Provenance, Sequences
 from ifmmin.orchestrator.analysis.calibration import expected_calibration_error
 from ifmmin.orchestrator.analysis.experiment import Analysis, Details
-from ifmmin.orchestrator.analysis.scores import METRICS, columns_in, conditions_in
+from ifmmin.orchestrator.analysis.scores import METRICS, columns_in, conditions_in, panels_in
 from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT, Comparison
 from ifmmin.orchestrator.analysis.subgroups import GAPS
 from ifmmin.orchestrator.execution.pace import in_words
 from ifmmin.orchestrator.reporting.description import describe_system
 from ifmmin.orchestrator.reporting.drawing import Drawing
-from ifmmin.orchestrator.reporting.tables import MARK, count_of_conditions, how_made, make_blocks, signed
+from ifmmin.orchestrator.reporting.tables import (
+    MARK,
+    ConditionRow,
+    count_of_conditions,
+    is_grouped,
+    make_blocks,
+    make_condition_blocks,
+    notes,
+    signed,
+    written_counts,
+)
 from ifmmin.version import package_version
 
 _LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "ray", "mlflow", "optuna")
@@ -44,6 +55,7 @@ def render_page(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["signed"] = signed
+    environment.filters["by_size"] = _by_size
     experiment, results = analysis.experiment, analysis.results
     configuration, corpus = experiment.configuration, experiment.corpus
     return environment.from_string(text).render(
@@ -56,19 +68,22 @@ def render_page(
         headline=analysis.headline,
         made=datetime.now(UTC),
         columns=columns_in(analysis.summary),
-        missing=count_of_conditions(len(columns_in(analysis.summary)[:-2])),
-        conditions=conditions_in(results.predictions),
+        missing=count_of_conditions(len(conditions_in(analysis.summary)) - 1),
+        conditions=panels_in(details.calibration),
+        grouped=is_grouped(analysis.summary),
+        counts=written_counts(analysis.summary, columns_in(analysis.summary)),
+        of_conditions=make_condition_blocks(results.summary, analysis.comparison),
         metrics=[metric.upper() for metric in METRICS],
         mark=MARK,
         significant=SIGNIFICANT,
-        how_made=how_made(analysis.summary),
+        notes=". ".join(note[:1].upper() + note[1:] for note in notes(analysis.summary, None, analysis.remarks)),
         blocks=make_blocks(analysis.summary, analysis.comparison),
         comparison=analysis.comparison,
         differences=_differences(analysis.comparison),
         share=analysis.share,
         areas=_areas(analysis.areas),
         calibration=expected_calibration_error(details.calibration),
-        subgroups=_subgroups(details, conditions_in(results.predictions)),
+        subgroups=_subgroups(details, panels_in(details.calibration)),
         subgroup_metric=SUBGROUP_METRIC.upper(),
         gap_meanings=GAPS,
         drawings=[_embed(drawing) for drawing in drawings],
@@ -79,6 +94,11 @@ def render_page(
         versions=_versions(),
         machines=sorted({experiment.store.read_record(run.evaluation)["machine"] for run in results.runs}),
     )
+
+
+def _by_size(rows: Sequence[ConditionRow]) -> list[list[ConditionRow]]:
+    """The rows of conditions with as many modalities together."""
+    return [list(part) for _, part in groupby(rows, key=lambda row: len(row.condition))]
 
 
 def _differences(comparison: Comparison | None) -> dict[str, list[tuple[str, list[pd.Series]]]]:

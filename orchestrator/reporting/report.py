@@ -1,11 +1,12 @@
 """The report of an experiment: its figures, and all its files with the page that holds everything."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from ifmmin.orchestrator.analysis.experiment import Analysis, Details, analyse, analyse_details, details_of
+from ifmmin.orchestrator.analysis.scores import pool
 from ifmmin.orchestrator.reporting import figures, formats
 from ifmmin.orchestrator.reporting.drawing import Drawing
 from ifmmin.orchestrator.reporting.page import render_page
@@ -48,8 +49,8 @@ def report_files(report: Report) -> dict[str, bytes]:
     analysis, details = report.analysis, report.details
     texts = {
         "report.html": render_page(analysis, details, report.drawings, report.of_systems),
-        "table.md": formats.markdown(analysis.summary, analysis.comparison) + "\n",
-        "table.tex": formats.latex(analysis.summary, analysis.comparison) + "\n",
+        "table.md": formats.markdown(analysis.summary, analysis.comparison, analysis.remarks) + "\n",
+        "table.tex": formats.latex(analysis.summary, analysis.comparison, analysis.remarks) + "\n",
         "table.csv": formats.csv(analysis.summary),
         "times.csv": analysis.results.times.to_csv(index=False),
         **{f"{name}.csv": frame.to_csv(index=False) for name, frame in _frames(analysis, details)},
@@ -89,14 +90,14 @@ def _draw_comparison(analysis: Analysis, details: Details) -> Iterator[Drawing]:
     if analysis.curves is not None:
         yield figures.robustness_curves(analysis.curves, share)
     yield from figures.featured_loss_curves(results.history)
-    yield from map(figures.embedding, details.embeddings)
+    yield from (figures.embedding(replace(kind, points=pool(kind.points))) for kind in details.embeddings)
 
 
 def _draw_system(analysis: Analysis, details: Details, system: str) -> list[Drawing]:
     """The figures of one system that do not compare it with others."""
     results = analysis.results.of(system)
     return [
-        figures.confusion_matrices(results.predictions, analysis.experiment.corpus.classes),
+        figures.confusion_matrices(pool(results.predictions), analysis.experiment.corpus.classes),
         figures.reliability_diagrams(details_of(details, system).calibration),
         figures.loss_curves(results.history),
     ]

@@ -3,13 +3,13 @@
 `reporting.formats` writes it for the terminal, for papers and for other programs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan
 
 import pandas as pd
 
-from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS, RUN, columns_in
+from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS, RUN, columns_in, conditions_in
 from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT, Comparison
 
 MARK = "†"
@@ -47,15 +47,16 @@ def make_blocks(summary: pd.DataFrame, comparison: Comparison | None = None) -> 
     Args:
         summary: of `analysis.scores.summarise`; rows of `analysis.published` may follow.
     """
-    return {metric.upper(): _make_rows(summary, metric, comparison) for metric in METRICS}
+    columns = columns_in(summary)
+    return {metric.upper(): _make_rows(summary, metric, comparison, columns) for metric in METRICS}
 
 
-def _make_rows(summary: pd.DataFrame, metric: str, comparison: Comparison | None) -> list[Row]:
+def _make_rows(summary: pd.DataFrame, metric: str, comparison: Comparison | None, columns: Sequence[str]) -> list[Row]:
     significant = set() if comparison is None else set(_significant(comparison.frame, metric))
     computed = summary[summary["runs"].notna()]
     several = len(computed["system"].unique()) > 1
     highest = computed.groupby("condition")[metric].max()
-    columns, rows = list(columns_in(summary)), []
+    rows = []
     for system, part in summary.groupby("system", sort=False):
         runs = part["runs"].iloc[0]
         cells = tuple(
@@ -66,7 +67,7 @@ def _make_rows(summary: pd.DataFrame, metric: str, comparison: Comparison | None
                 differs=(system, condition) in significant,
             )
             for condition, mean, deviation in part.set_index("condition")
-            .reindex(columns)[[metric, f"{metric}_std"]]
+            .reindex(list(columns))[[metric, f"{metric}_std"]]
             .itertuples()
         )
         if any(not isnan(cell.mean) for cell in cells):
@@ -87,9 +88,17 @@ def how_made(summary: pd.DataFrame) -> str:
     return f"{figures}{_averaged(summary)}{best}"
 
 
-def notes(summary: pd.DataFrame, comparison: Comparison | None) -> list[str]:
-    """What a reader of the table must know, in sentences without full stops."""
-    lines = [how_made(summary), *_evaluated(summary)]
+def notes(summary: pd.DataFrame, comparison: Comparison | None, remarks: Sequence[str] = ()) -> list[str]:
+    """What a reader of the table must know, in sentences without full stops.
+
+    Args:
+        remarks: of `analysis.experiment.Analysis`.
+    """
+    lines = [how_made(summary), *remarks]
+    if counts := count_evaluated(summary):
+        lines.append(
+            f"each condition on the utterances that have its modalities, n of {max(counts.values()):,} that are tested"
+        )
     if comparison:
         lines.append(f"{MARK} differs from {comparison.reference}, p < {SIGNIFICANT}: {comparison.method}")
         lines += comparison.cautions
@@ -127,8 +136,11 @@ def signed(points: float) -> str:
 
 
 def _averaged(summary: pd.DataFrame) -> str:
-    missing = columns_in(summary)[:-2]
-    return f"; average over the {count_of_conditions(len(missing))}" if missing else ""
+    *missing, _ = conditions_in(summary)
+    if not missing:
+        return ""
+    average = f"; average over the {count_of_conditions(len(missing))}"
+    return f"{average}, before it the means over those with as many modalities" if is_grouped(summary) else average
 
 
 def count_of_conditions(number: int) -> str:
@@ -136,14 +148,52 @@ def count_of_conditions(number: int) -> str:
     return f"{ {2: 'two', 6: 'six'}.get(number, number) } missing conditions"
 
 
-def _evaluated(summary: pd.DataFrame) -> Iterator[str]:
-    """How many utterances each condition is evaluated on, where that is not all: those that have its modalities."""
+def is_grouped(summary: pd.DataFrame) -> bool:
+    """Whether the table shows groups of conditions, and each condition stands in a table by itself."""
+    return columns_in(summary)[0] not in conditions_in(summary)
+
+
+def count_evaluated(summary: pd.DataFrame) -> dict[str, int]:
+    """How many utterances each condition is evaluated on, if that is not all in all: those that have its modalities."""
     computed = summary[summary["runs"].notna()]
     first = computed[computed["system"] == computed["system"].iloc[0]].set_index("condition")
-    counts = (first["utterances"] / first["seeds"]).round().astype(int)
-    if len(set(counts)) > 1:
-        shown = ", ".join(f"{condition} {counts[condition]:,}" for condition in counts.index if condition != AVERAGE)
-        yield f"each condition on the utterances that have its modalities: {shown} of {counts.max():,}"
+    counts = {str(name): round(float(first["utterances"][name] / first["seeds"][name])) for name in first.index}
+    return {} if len(set(counts.values())) == 1 else counts
+
+
+def written_counts(summary: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The number of utterances of each column, empty where that is a mean over conditions; none if all have all."""
+    counts, conditions = count_evaluated(summary), conditions_in(summary)
+    return [f"{counts[name]:,}" if name in conditions else "" for name in columns] if counts else []
+
+
+@dataclass(frozen=True)
+class ConditionRow:
+    """One condition's numbers in one metric, a cell for each system; its utterances in `count`, if not all."""
+
+    condition: str
+    count: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+def make_condition_blocks(
+    summary: pd.DataFrame, comparison: Comparison | None = None
+) -> tuple[list[str], dict[str, list[ConditionRow]]]:
+    """The systems, and the rows of each metric by its heading: a row for each condition, by number of modalities.
+
+    Args:
+        summary: of `analysis.scores.summarise`, without published accuracies.
+    """
+    conditions = conditions_in(summary)
+    counts = [(count,) for count in written_counts(summary, conditions)] or [()] * len(conditions)
+    blocks: dict[str, list[ConditionRow]] = {}
+    systems: list[str] = []
+    for metric in METRICS:
+        rows = _make_rows(summary, metric, comparison, conditions)
+        systems = [row.system for row in rows]
+        cells = zip(*(row.cells for row in rows), strict=True)
+        blocks[metric.upper()] = [ConditionRow(*row) for row in zip(conditions, counts, cells, strict=True)]
+    return systems, blocks
 
 
 def _significant(comparison: pd.DataFrame, metric: str) -> Iterator[tuple[str, str]]:

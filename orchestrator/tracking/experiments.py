@@ -19,6 +19,7 @@ from ifmmin.orchestrator.analysis.results import load_history, load_predictions
 from ifmmin.orchestrator.analysis.scores import score
 from ifmmin.orchestrator.execution.events import Event, Finished
 from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.catalogue import outside_systems
 from ifmmin.orchestrator.planning.plan import Plan, Run
 from ifmmin.orchestrator.reporting.description import changed_hyperparameters, describe_system, write_numbers
 from ifmmin.orchestrator.tracking.client import (
@@ -242,12 +243,16 @@ class Tracker:
             "predictions.parquet": predictions.getvalue(),
             "configuration.yaml": yaml.safe_dump(configuration, sort_keys=False).encode(),
         }
+        if outside := outside_systems().get(system):
+            program = outside.program
+            others |= {f"program/{program.file_of(name)}": text.encode() for name, text in program.texts.items()}
         losses = Losses()
         with losses.allow("tables, figures and predictions"):
             _write_report(client, run_id, report_of(report, system), others)
         if complete:
             with losses.allow("trained models"):
-                log_model(client, run_id, trained_runs(experiment, results.runs), reported)
+                program = outside.program if outside else None
+                log_model(client, run_id, trained_runs(experiment, results.runs), reported, program)
         self._losses.add(losses)
         tags = {"folds": (run.fold for run in results.runs), "seeds": (run.seed for run in results.runs)}
         for name, numbers in tags.items():
@@ -421,7 +426,8 @@ def _write_report(client: "MlflowClient", run_id: str, report: "Report", others:
     from ifmmin.orchestrator.reporting.report import report_files
 
     # MLflow draws tables without space between cells; the line of colons must stay as it is.
-    lines = markdown(report.analysis.summary, report.analysis.comparison).splitlines()
+    analysis = report.analysis
+    lines = markdown(analysis.summary, analysis.comparison, analysis.remarks).splitlines()
     note = "\n".join(line if "--:" in line else re.sub(r"(?<=\S) \|", " &emsp;|", line) for line in lines)
     log_note(client, run_id, note)
     log_files(client, run_id, {**report_files(report), **others})

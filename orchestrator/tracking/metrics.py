@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS
+from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS, columns_in, conditions_in
 
 
 class Measurement(NamedTuple):
@@ -29,9 +29,11 @@ def name_with(system: str, changed: Mapping[str, str]) -> str:
 def measure_scores(scores: pd.DataFrame, time_ms: int) -> list[Measurement]:
     """`test/wa/<condition>` and so on, from the columns wa, wa_std, ua, ua_std of scores or of a summary.
 
-    The average comes first, which is what MLflow's pages then show first.
+    The average comes first, which is what MLflow's pages then show first, and means over groups before the rest.
     """
-    ordered = scores.sort_values("condition", key=lambda names: names != AVERAGE, kind="stable")
+    first = [AVERAGE, *(name for name in columns_in(scores) if name not in (AVERAGE, *conditions_in(scores)))]
+    ranks = {name: rank for rank, name in enumerate(first)}
+    ordered = scores.sort_values("condition", key=lambda names: names.map(ranks).fillna(len(ranks)), kind="stable")
     return [
         Measurement(f"test/{column}/{condition}", float(value), time_ms, 0)
         for column in (*METRICS, *(f"{metric}_std" for metric in METRICS))

@@ -12,12 +12,13 @@ from ifmmin.data.corpus import Corpus, write_corpus
 from ifmmin.data.modalities import Modality
 from ifmmin.orchestrator.analysis.experiment import analyse
 from ifmmin.orchestrator.analysis.results import load_results
-from ifmmin.orchestrator.analysis.scores import AVERAGE, columns_of
+from ifmmin.orchestrator.analysis.scores import AVERAGE, columns_in, columns_of, groups_of
 from ifmmin.orchestrator.analysis.trained_runs import trained_runs
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import load_configuration
 from ifmmin.orchestrator.planning.plan import PlanError, make_plan
 from ifmmin.orchestrator.reporting import formats
+from ifmmin.orchestrator.reporting.description import describe_system
 from ifmmin.orchestrator.reporting.report import make_report, report_files
 from ifmmin.orchestrator.store import Store
 from ifmmin.orchestrator.tracking.metrics import measure_scores
@@ -29,6 +30,7 @@ CASES = {
     "one": (make_corpus(modalities=ONE), ["fusion"]),
     "two with gaps": (with_gaps(make_corpus(modalities=TWO)), ["fusion", "mctn", "if-mmin"]),
     "four with gaps": (with_gaps(make_corpus(modalities=FOUR)), ["augmented", "if-mmin"]),
+    "three, some removed in training": (make_corpus(), ["fusion", "if-mmin"]),
 }
 
 
@@ -40,6 +42,8 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     corpus = write_corpus(corpus, folder_for("small", store.root))
     hyperparameters = {"epochs": 2, "batch_size": 8} | ({"steps": 4} if "mctn" in systems else {})
     changes = {"corpus": "small", "systems": systems, "folds": "1,2", "hyperparameters": hyperparameters}
+    if "removed" in request.param:
+        changes["train_missing"] = "a=0.5,v=0.2"
     configuration = load_configuration("demo", {**changes, "storage": store.location})
     experiment = Experiment(configuration, corpus, make_plan(configuration, corpus), store)
     run_in_this_process(experiment.plan, corpus, store)
@@ -56,19 +60,22 @@ def test_each_condition_is_evaluated_on_the_utterances_that_have_its_modalities(
     corpus = finished.corpus
     results = load_results(finished.plan, finished.store, corpus.letters)
     assert results is not None
+    means = [*groups_of(corpus.letters), *[AVERAGE] * (len(corpus.letters) > 1)]
+    named = [*all_conditions(corpus.letters), *means]
     for (system, fold), part in results.predictions.groupby(["system", "fold"]):
         scores = results.scores[(results.scores["system"] == system) & (results.scores["fold"] == fold)]
-        assert scores["condition"].tolist() == [*all_conditions(corpus.letters), *[AVERAGE] * (len(corpus.letters) > 1)]
+        assert scores["condition"].tolist() == named
         for condition in all_conditions(corpus.letters):
             rows, expected = part[part["condition"] == condition], having(corpus, int(str(fold)), condition)
             assert rows["utterance"].tolist() == expected
             row = scores[scores["condition"] == condition].iloc[0]
             assert row["utterances"] == len(expected)
             assert row["wa"] == pytest.approx((rows["label"] == rows["prediction"]).mean())
-    assert tuple(dict.fromkeys(results.summary["condition"])) == columns_of(corpus.letters)
+    assert set(results.summary["condition"]) == set(named)
+    assert columns_in(results.summary) == columns_of(corpus.letters)
 
 
-def test_the_report_and_the_table_have_a_column_for_each_condition_and_say_how_many(finished: Experiment) -> None:
+def test_the_report_and_the_table_have_a_place_for_each_condition_and_say_how_many(finished: Experiment) -> None:
     corpus = finished.corpus
     results = load_results(finished.plan, finished.store, corpus.letters)
     assert results is not None
@@ -77,10 +84,18 @@ def test_the_report_and_the_table_have_a_column_for_each_condition_and_say_how_m
     header = f"| % | system | runs | {' | '.join(columns_of(corpus.letters))} |"
     assert files["table.md"].decode().startswith(header)
     assert ">nan<" not in files["report.html"].decode().lower()
+    for condition in all_conditions(corpus.letters):
+        assert any(f"<{cell}>{condition}</{cell}>" in files["report.html"].decode() for cell in ("th", "td"))
     for modality in corpus.modalities:
         assert f"{modality.letter}: {modality.title}" in files["report.html"].decode()
-    said = "each condition on the utterances that have its modalities" in formats.markdown(results.summary)
-    assert said == (not corpus.present.all())
+    removed = (
+        "trained with modalities removed at random from the training utterances, one at least kept: a 50 %, v 20 %"
+    )
+    for text in (files["table.md"].decode(), formats.latex(results.summary, None, analysis.remarks).replace("\\", "")):
+        assert ("each condition on the utterances that have its modalities" in text) == (not corpus.present.all())
+        assert (removed in text) == bool(finished.configuration.train_missing)
+    described = describe_system(finished, finished.plan.systems[-1])
+    assert described.get("train_missing") == ("a=0.5,v=0.2" if analysis.remarks else None)
     names = {measurement.name for measurement in measure_scores(results.summary, 0)}
     assert {f"test/wa/{condition}" for condition in columns_of(corpus.letters)} <= names
 

@@ -7,11 +7,13 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from ifmmin.data.conditions import all_conditions
 from ifmmin.data.errors import UserError
 from ifmmin.orchestrator.analysis.published import published_summary
-from ifmmin.orchestrator.analysis.scores import columns_of, summarise
+from ifmmin.orchestrator.analysis.scores import columns_of, score, summarise
 from ifmmin.orchestrator.analysis.statistics import Comparison, compare, corrected_t
 from ifmmin.orchestrator.reporting import formats as table_formats
+from ifmmin.orchestrator.tracking.metrics import measure_scores
 from tests.small import FULL_CONDITION, LETTERS, MISSING_CONDITIONS, make_corpus
 
 TWO_RUNS = {"a": (0.5, 0.7), "v": (0.4, 0.4), "t": (0.25, 0.3), "av": (0.7, 0.9), "at": (0.6, 0.6), "vt": (0.5, 0.5)}
@@ -176,3 +178,87 @@ def test_published_averages_are_those_of_their_conditions() -> None:
 def test_published_figures_are_for_iemocap_only() -> None:
     with pytest.raises(UserError, match="'small' is not that"):
         published_summary(make_corpus())
+
+
+def many(modalities: int = 4, gaps: bool = False, systems: tuple[str, ...] = ("if-mmin", "mmin")) -> pd.DataFrame:
+    """Scores of two runs: right are as many of ten utterances as modalities are at hand, and more in the second."""
+    letters = "abcdef"[:modalities]
+    frames = []
+    for better, system in enumerate(systems):
+        for fold in (1, 2):
+            rows = [
+                {"system": system, "fold": fold, "seed": 0, "utterance": f"u{i}", "condition": condition, "label": 0}
+                | {"prediction": int(i >= len(condition) + fold - 1 + better)}
+                for condition in all_conditions(letters)
+                for i in range(10)
+                if not gaps or i + len(condition) < 12
+            ]
+            frames.append(pd.DataFrame(rows))
+    return score(pd.concat(frames, ignore_index=True), letters)
+
+
+@pytest.mark.parametrize("modalities", [4, 5, 6])
+def test_many_conditions_are_grouped_by_how_many_modalities_are_at_hand(modalities: int) -> None:
+    summary = summarise(many(modalities))
+    names = [f"{n} of {modalities}" for n in range(1, modalities)]
+    lines = table_formats.markdown(summary).splitlines()
+    assert lines[0] == f"| % | system | runs | {' | '.join(names)} | average | {'abcdef'[:modalities]} |"
+    assert lines[2].startswith("| WA | if-mmin | 2 | 15.0 ± 7.1 | 25.0 ± 7.1 |")
+    assert f"average over the {2**modalities - 2} missing conditions" in lines[7]
+    rich = " ".join(printed(summary, 200))
+    assert all(name in rich for name in names)
+
+
+@pytest.mark.parametrize("modalities", [4, 6])
+def test_every_condition_of_many_stands_in_every_format(modalities: int) -> None:
+    scored = many(modalities, gaps=True)
+    summary, conditions = summarise(scored), all_conditions("abcdef"[:modalities])
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table_formats.rich_conditions(summary))
+    terminal = console.file.getvalue()  # type: ignore[attr-defined]
+    markdown, latex = table_formats.markdown(summary), table_formats.latex(summary)
+    assert set(conditions) < set(pd.read_csv(io.StringIO(table_formats.csv(summary)))["condition"])
+    for condition in conditions:
+        assert sum(line.split()[:1] == [condition] for line in terminal.splitlines()) == 2  # WA, UA
+        assert markdown.count(f"\n| {condition} | ") == 2
+        assert latex.count(f"\n    {condition} & ") == 2
+    names = [measurement.name for measurement in measure_scores(summary[summary["system"] == "mmin"], 0)]
+    assert names[:2] == ["test/wa/average", f"test/wa/1 of {modalities}"]
+    assert {f"test/wa/{condition}" for condition in conditions} < set(names)
+
+
+def test_the_number_of_utterances_stands_beside_each_condition_where_it_is_not_all() -> None:
+    summary = summarise(many(4, gaps=True))
+    text = table_formats.markdown(summary)
+    assert "each condition on the utterances that have its modalities, n of 20 that are tested" in text
+    assert "\n| ab | 20 | " in text
+    assert "\n| abc | 18 | " in text
+    few = summarise(many(3, gaps=True))
+    lines = table_formats.markdown(few).splitlines()
+    assert lines[2] == "| n |  |  | 20 | 20 | 20 | 20 | 20 | 20 |  | 18 |"
+    assert r"$n$ & 20 & 20 & 20 & 20 & 20 & 20 &  & 18 \\" in table_formats.latex(few)
+    for width in (60, 100, 200):
+        assert "18" in " ".join(printed(few, width)).split("WA")[0]
+    assert "| n |" not in table_formats.markdown(summarise(many(3)))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_of_each_condition_is_not_cut_off_on_a_narrow_terminal(width: int) -> None:
+    systems = ("if-mmin-no-cascade", "mmin-without-cycle")
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table_formats.rich_conditions(summarise(many(4, systems=systems))))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= width
+    assert "…" not in " ".join(lines)
+
+
+def test_remarks_stand_below_the_table_in_every_format() -> None:
+    remark = ["trained with modalities removed"]
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table_formats.rich_table(summarise(scores()), title="demo", remarks=remark))
+    for text in (
+        table_formats.markdown(summarise(scores()), None, remark),
+        table_formats.latex(summarise(scores()), None, remark),
+        console.file.getvalue(),  # type: ignore[attr-defined]
+    ):
+        assert remark[0] in text

@@ -15,7 +15,7 @@ from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS, columns_in
 from ifmmin.orchestrator.analysis.statistics import cost_of_missing, intervals
 from ifmmin.orchestrator.planning.catalogue import catalogue
 from ifmmin.orchestrator.reporting.drawing import COLOURS, LINES, MARKERS, Drawing, panels
-from ifmmin.orchestrator.reporting.tables import count_runs
+from ifmmin.orchestrator.reporting.tables import count_runs, is_grouped
 
 _INTERVALS = "Bars are 95% confidence intervals by the corrected resampled t-test; a single run has none."
 
@@ -34,10 +34,12 @@ def scores_by_condition(scores: pd.DataFrame, share: float, modalities: Sequence
     drawing = _by_condition("scores_by_condition", intervals(scores, share), columns, positions, "{}, %")
     for panel in drawing.figure.axes:
         panel.set_ylim(0, 100)
+    letters = f"the letters are the available modalities ({', '.join(f'{m.letter}: {m.title}' for m in modalities)})"
+    if is_grouped(scores):
+        letters = f"each mean is over the conditions with as many available modalities; in the last, {letters}"
     caption = (
-        f"Test accuracy by condition: the letters are the available modalities "
-        f"({', '.join(f'{m.letter}: {m.title}' for m in modalities)}), "
-        f"the average is over the conditions before it. Means over {count_runs(scores)}. {_INTERVALS}"
+        f"Test accuracy by condition: {letters}, the average is over all conditions that lack a modality. "
+        f"Means over {count_runs(scores)}. {_INTERVALS}"
     )
     return Drawing(drawing.name, drawing.figure, caption)
 
@@ -55,10 +57,10 @@ def cost_of_missing_modalities(scores: pd.DataFrame, share: float) -> Drawing:
     drawing = _by_condition("cost_of_missing_modalities", costs, columns, positions, "{} lost, points")
     for panel in drawing.figure.axes:
         panel.axhline(0, color="black", linewidth=0.8)
+    each = "the conditions with as many available modalities" if is_grouped(scores) else "each condition"
     caption = (
-        f"What a missing modality costs: accuracy with all modalities minus that in each condition, in points, "
-        f"within every run; below zero the system does better without the modality. Means over "
-        f"{count_runs(scores)}. {_INTERVALS}"
+        f"What a missing modality costs: accuracy with all modalities minus that in {each}, in points, within every "
+        f"run; below zero the system does better without the modality. Means over {count_runs(scores)}. {_INTERVALS}"
     )
     return Drawing(drawing.name, drawing.figure, caption)
 

@@ -3,14 +3,14 @@
 import re
 
 from ifmmin.orchestrator.analysis.embeddings import EmbeddedFeatures
-from ifmmin.orchestrator.analysis.scores import conditions_in
+from ifmmin.orchestrator.analysis.scores import panels_in
 from ifmmin.orchestrator.reporting.drawing import COLOURS, MARKERS, Drawing, panels
 
 
 def embedding(embedded: EmbeddedFeatures) -> Drawing:
     """The t-SNE of features, one panel for each system, a marker for each condition."""
     points = embedded.points
-    *missing_conditions, full_condition = conditions_in(points)
+    *missing_conditions, full_condition = panels_in(points)
     systems = list(points.groupby("system", sort=False))
     figure, axes = panels(1, len(systems), width=5.2, height=4.6)
     for panel, (system, part) in zip(axes, systems, strict=True):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ifmmin.model.metrics import weighted_accuracy
 from ifmmin.orchestrator.analysis.calibration import BINS, expected_calibration_error
-from ifmmin.orchestrator.analysis.scores import conditions_in
+from ifmmin.orchestrator.analysis.scores import panels_in
 from ifmmin.orchestrator.reporting.drawing import Drawing, panels
 from ifmmin.orchestrator.reporting.lettering import Labels, label
 from ifmmin.orchestrator.reporting.tables import count_runs
@@ -26,7 +26,7 @@ def confusion_matrices(predictions: pd.DataFrame, classes: Sequence[str]) -> Dra
     """
     labels = label(classes)
     side = max(2.6, 0.36 * len(classes) + 0.9)
-    conditions = conditions_in(predictions)
+    conditions = panels_in(predictions)
     figure, axes = panels(*_grid(len(conditions)), width=side, height=side + 0.1)
     figure.get_layout_engine().set(h_pad=0.07)  # type: ignore[union-attr, call-arg]  # a constrained layout
     for condition, panel in zip(conditions, axes, strict=False):
@@ -56,7 +56,7 @@ def reliability_diagrams(bins: pd.DataFrame) -> Drawing:
     """
     errors = expected_calibration_error(bins).iloc[0]
     most = bins["utterances"].max()
-    conditions = conditions_in(bins)
+    conditions = panels_in(bins)
     figure, axes = panels(*_grid(len(conditions)), width=2.7, height=2.8)
     for condition, panel in zip(conditions, axes, strict=False):
         part = bins[bins["condition"] == condition]
