@@ -125,14 +125,15 @@ def _sequences(corpus: Corpus) -> list[Finding]:
 def _gaps(corpus: Corpus) -> list[Finding]:
     """Which modalities are missing for how many utterances, in all and in each set."""
     findings = []
-    present = corpus.present
-    for letter, rows in zip(corpus.letters, ~present.T, strict=True):
+    for letter in corpus.letters:
+        rows = corpus.sequences[letter].lengths == 0
         if rows.any():
             share = f"{rows.sum():,} of {len(corpus):,} utterances ({100 * rows.mean():.1f} %)"
             sets = ", ".join(_in_sets(corpus, rows))
             names = listed([name for name, affected in zip(corpus.names, rows, strict=True) if affected], most=3)
             findings.append(Finding("note", "missing", f"{letter} is missing for {share}: {sets} ({names})"))
-    if (empty := ~present.any(1)).any():
+    empty = np.asarray(~corpus.present.any(1))
+    if empty.any():
         names = listed([name for name, affected in zip(corpus.names, empty, strict=True) if affected])
         message = f"{empty.sum():,} utterances lack every modality (--leave-out empty drops them): {names}"
         findings.append(Finding("error", "missing", message))

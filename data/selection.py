@@ -128,7 +128,17 @@ def select(corpus: Corpus, selection: Selection, findings: Sequence[Finding] = (
     Raises:
         CorpusError: a class, a fold, a pattern or what is left out does not suit the corpus.
     """
-    notes = list(findings)
+    corpus, notes = choose(corpus, selection)
+    return corpus, by_severity([*audit(corpus), *findings, *notes])
+
+
+def choose(corpus: Corpus, selection: Selection) -> tuple[Corpus, list[Finding]]:
+    """The corpus that is selected, without an audit, and what is to be known about the choice.
+
+    Raises:
+        CorpusError: as `select`.
+    """
+    notes: list[Finding] = []
     if selection.folds_from:
         folds, extra = read_folds(Path(selection.folds_from), corpus.names)
         corpus = replace(corpus, folds=folds, about=f"{corpus.about}. Folds: {Path(selection.folds_from).name}")
@@ -140,12 +150,12 @@ def select(corpus: Corpus, selection: Selection, findings: Sequence[Finding] = (
     corpus, chosen = choose_classes(corpus, selection.preset, selection.merged, selection.dropped)
     corpus, out = leave_out(corpus, selection.leave_out)
     corpus = _make_folds(corpus, selection)
-    return corpus, by_severity([*audit(corpus), *notes, *chosen, *out])
+    return corpus, [*notes, *chosen, *out]
 
 
 def _make_folds(corpus: Corpus, selection: Selection) -> Corpus:
     """The corpus with its folds, each of three sets."""
-    folds, about = corpus.folds, corpus.about
+    folds, about = dict(corpus.folds), corpus.about
     if selection.split_by:
         folds = split(corpus.utterances, selection.split_by, selection.seed)
         about += f". Folds: split by {selection.split_by}, seed {selection.seed}"

@@ -121,7 +121,8 @@ def _best_part(
         rest, chosen = choice
         return not len(chosen), -len(np.unique(labels[rest])), abs(len(chosen) - fraction * len(labels))
 
-    return min(choices, key=cost)
+    best: tuple[NDArray[np.int64], NDArray[np.int64]] = min(choices, key=cost)
+    return best
 
 
 def _split_each(table: pa.Table, by: str, column: str, count: int) -> dict[int, Fold]:

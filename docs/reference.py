@@ -175,11 +175,13 @@ def layouts() -> str:
         reader = getattr(module, f"import_{name}")
         parts += [
             f"## {title}",
-            f"`ifmmin data import {name}`, in Python `ifmmin.import_{name}`, whose options are:",
+            f"`ifmmin data import {name}`, in Python `ifmmin.import_{name}`, with the options that all share:",
             signature(f"import_{name}", reader).replace(" -> tuple[Corpus, list[Finding]]", ""),
             as_literal(module.__doc__ or ""),
         ]
     parts += recordings()
+    fold_files = importlib.import_module("ifmmin.data.layouts.fold_files")
+    parts += ["## Files of folds", "What `--folds-from` reads.", as_literal(fold_files.__doc__ or "")]
     parts += ["## The options that all imports share", docstring(Selection.__doc__ or ""), *class_presets()]
     return "\n\n".join(parts)
 

@@ -262,7 +262,8 @@ def import_mmin(root: str | Path, name: str, *, storage: str = STORAGE, **option
         root: the folder that holds A, V, L and target.
         name: of the new corpus.
         storage: folder or URI of the store.
-        **options: those of `data.layouts.mmin.import_mmin`.
+        **options: `fix_folds`, and those that all imports share: `classes`, `merge`, `drop`, `split_by`, `folds_from`,
+            `validation_from_train`, `seed`, `leave_out`, `speaker_pattern`, `dialogue_pattern`.
 
     Returns:
         The corpus in the store.
@@ -282,7 +283,7 @@ def import_mmsa(file: str | Path, name: str, *, storage: str = STORAGE, **option
         file: the pickle file; no code in it is executed.
         name: of the new corpus.
         storage: folder or URI of the store.
-        **options: those of `data.layouts.mmsa.import_mmsa`.
+        **options: `edges`, and those that all imports share, as for `import_mmin`.
 
     Returns:
         The corpus in the store.
@@ -302,7 +303,7 @@ def import_table(root: str | Path, name: str, *, storage: str = STORAGE, **optio
         root: the folder that holds the table of utterances and the features.
         name: of the new corpus.
         storage: folder or URI of the store.
-        **options: those of `data.layouts.table.import_table`.
+        **options: `modalities`, and those that all imports share, as for `import_mmin`.
 
     Returns:
         The corpus in the store.

@@ -1,6 +1,14 @@
 """Folds from files: tables of utterances and sets, and the lists of names that benchmark repositories publish.
 
-Everything is read as data: CSV, TSV, Parquet, JSON, JSON lines, NumPy arrays of text, and folders of such files.
+FILE.csv (.tsv, .parquet)   columns utterance, and set or fold or both
+FILE.json                   {"1": {"train": [names], "validation": [names], "test": [names]}}, or a list of such folds,
+                            or one of them; lists of names by fold; a fold or a set for each name; records (see below)
+FILE.jsonl                  a record in each line, with utterance (or key, name, id), and set or fold or both
+FILE.npz                    arrays of names, called train, validation and test, or fold1_train and so on
+FOLDER                      a file (also .npy, .txt) for each set, such as fold_1/test.jsonl or 1/tst_int2name.npy
+
+Everything is read as data. Without sets, a fold's utterances are its test set, and each fold validates on the test set
+of the next. Names that the corpus does not have are left out and counted.
 """
 
 import json

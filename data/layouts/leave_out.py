@@ -38,14 +38,9 @@ def leave_out(corpus: Corpus, words: Iterable[str]) -> tuple[Corpus, list[Findin
     Raises:
         CorpusError: a word is unknown, or a set would be empty.
     """
-    rows = {
-        "broken": lambda: np.any([broken_utterances(sequences) for sequences in corpus.sequences.values()], axis=0),
-        "empty": lambda: ~corpus.present.any(1),
-        "incomplete": lambda: ~corpus.present.all(1),
-    }
     out, findings = np.zeros(len(corpus), dtype=bool), []
     for word in sorted(check_leave_out(words)):
-        named = rows[word]() & ~out
+        named = _named(corpus, word) & ~out
         out |= named
         if named.any():
             findings.append(left_out(corpus.names, corpus.folds.values(), named, LEAVE_OUT[word]))
@@ -53,6 +48,14 @@ def leave_out(corpus: Corpus, words: Iterable[str]) -> tuple[Corpus, list[Findin
             message = f"no utterances {LEAVE_OUT[word]}, so --leave-out {word} dropped none"
             findings.append(Finding("note", "left out", message))
     return without(corpus, out, "--leave-out") if out.any() else corpus, findings
+
+
+def _named(corpus: Corpus, word: str) -> NDArray[np.bool_]:
+    """Whether a word names an utterance, (utterances,)."""
+    if word == "broken":
+        rows: NDArray[np.bool_] = np.any([broken_utterances(part) for part in corpus.sequences.values()], axis=0)
+        return rows
+    return np.asarray(~corpus.present.any(1) if word == "empty" else ~corpus.present.all(1))
 
 
 def left_out(names: Sequence[str], folds: Iterable[Fold], rows: NDArray[np.bool_], why: str) -> Finding:

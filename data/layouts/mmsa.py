@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from ifmmin.data.audit import Finding
-from ifmmin.data.corpus import Corpus, Fold, Sequences
+from ifmmin.data.corpus import SETS, Corpus, Fold, Sequences, SetName
 from ifmmin.data.errors import CorpusError, listed
 from ifmmin.data.layouts import leave_out as leaving
 from ifmmin.data.layouts.arrays import check_widths, concatenate
@@ -35,7 +35,11 @@ from ifmmin.data.layouts.pickles import read_pickle
 from ifmmin.data.modalities import AVT
 from ifmmin.data.selection import Selection, select
 
-SPLITS = {"train": ("train",), "validation": ("valid", "dev", "val", "validation"), "test": ("test",)}
+SPLITS: dict[SetName, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("valid", "dev", "val", "validation"),
+    "test": ("test",),
+}
 """The sets, and their names in this layout and in those of other toolkits."""
 SIGNS = ("negative", "neutral", "positive")
 VIDEO = re.compile(r"^(.+?)(?:\$_\$.*|\[\d+\])$", re.DOTALL)
@@ -60,9 +64,10 @@ def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = (), **options
         raise CorpusError(f"--edges {','.join(map(str, edges))} must be in ascending order, as in -0.1,0.1.")
     selection = Selection.of(options)
     findings: list[Finding] = []
-    sets = _read_sets(file, findings)
+    by_name = _read_sets(file, selection, findings)
+    sets = list(by_name.values())
     _refuse_repeated(file, sets)
-    _check_numbers(file, sets, frozenset(selection.leave_out), findings)
+    _check_numbers(file, by_name, frozenset(selection.leave_out), findings)
     names = [utterance for part in sets for utterance in part.names]
     check_names(names, str(file))
     values = np.concatenate([part.labels for part in sets])
@@ -73,27 +78,29 @@ def import_mmsa(file: Path, name: str, *, edges: Sequence[float] = (), **options
         classes=_class_names(edges, selection),
         utterances=pa.table(columns | _speakers(names, findings)),
         sequences={letter: _read_sequences(file, sets, letter, findings) for letter in sets[0].letters},
-        folds={1: _fold(sets)},
+        folds={1: _fold(by_name)},
         modalities=tuple(modality for modality in AVT if modality.letter in sets[0].letters),
         about=f"imported from the MMSA layout in {file.name}; classes are {_rule(edges)}",
     )
     return select(corpus, selection, findings)
 
 
-def _read_sets(file: Path, findings: list[Finding]) -> list[FeatureSet]:
+def _read_sets(file: Path, selection: Selection, findings: list[Finding]) -> dict[SetName, FeatureSet]:
     content = _texts(read_pickle(file))
     if content is None:
         raise CorpusError(f"{file} must contain a dictionary with train, valid and test, as in the MMSA layout.")
     letters = _letters(content, findings)
-    sets = []
-    for keys in SPLITS.values():
+    sets: dict[SetName, FeatureSet] = {}
+    for name, keys in SPLITS.items():
         key = next((key for key in keys if key in content), keys[0])
         entry = _texts(content.get(key))
+        if key not in content and name == "validation" and selection.validation_from_train is not None:
+            continue
         if entry is None:
             raise CorpusError(f"{file} {_why_not(content, key)}.")
         content[key] = None  # its features are freed as they are read
-        sets.append(FeatureSet(file, key, entry, letters, findings))
-    if any(part.sentiment_key == "labels" for part in sets):
+        sets[name] = FeatureSet(file, key, entry, letters, findings)
+    if any(part.sentiment_key == "labels" for part in sets.values()):
         findings.append(Finding("note", "layout", f"{file.name}: labels are read as sentiment, as in pickles of MulT"))
     return sets
 
@@ -146,8 +153,11 @@ def _refuse_repeated(file: Path, sets: Sequence[FeatureSet]) -> None:
         )
 
 
-def _check_numbers(file: Path, sets: Sequence[FeatureSet], words: frozenset[str], findings: list[Finding]) -> None:
+def _check_numbers(
+    file: Path, by_name: Mapping[SetName, FeatureSet], words: frozenset[str], findings: list[Finding]
+) -> None:
     """Refuse or leave out utterances whose sentiment or lengths are not finite numbers."""
+    sets = by_name.values()
     rows = np.concatenate([part.unusable for part in sets])
     if not rows.any():
         return
@@ -160,13 +170,13 @@ def _check_numbers(file: Path, sets: Sequence[FeatureSet], words: frozenset[str]
             f"number ({wrong}); correct {problem}, or use --leave-out broken."
         )
     why = "have a sentiment or a length that is not a finite number"
-    findings.append(leaving.left_out(names, [_fold(sets)], rows, why))
+    findings.append(leaving.left_out(names, [_fold(by_name)], rows, why))
     for part in sets:
         part.keep(~part.unusable)
 
 
-def _fold(sets: Sequence[FeatureSet]) -> Fold:
-    ends = np.cumsum([0, *(len(part.names) for part in sets)])
+def _fold(by_name: Mapping[SetName, FeatureSet]) -> Fold:
+    ends = np.cumsum([0, *(len(by_name[name].names) if name in by_name else 0 for name in SETS)])
     return Fold(*(np.arange(*pair, dtype=np.int64) for pair in pairwise(ends)))
 
 
@@ -194,7 +204,7 @@ def _read_sequences(file: Path, sets: Sequence[FeatureSet], modality: str, findi
 
 
 def _class_names(edges: Sequence[float], selection: Selection) -> tuple[str, ...]:
-    names = SIGNS
+    names: tuple[str, ...] = SIGNS
     if edges:
         between = (f"{low:g} to {high:g}" for low, high in pairwise(edges))
         names = (f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above")

@@ -16,6 +16,8 @@ FEATURES: dict[str, str] = {"a": "audio", "v": "vision", "t": "text"}
 class FeatureSet:
     """One of the sets of the layout; its features are read when they are asked for.
 
+    An utterance whose features are None, or of length 0, lacks the modality.
+
     Attributes:
         names: of the utterances.
         labels: their sentiment, NaN where it is not a number.
@@ -85,14 +87,16 @@ class FeatureSet:
             raise CorpusError(f"{self.where}: {key} must be (utterances, time, features), not {shape} {values.dtype}.")
         if shape is not None:
             return list(values)
-        parts = [_matrix(value) for value in self._iterate(key)]
-        for name, part in zip(self.names, parts, strict=False):
-            if part is None:
+        values = self._iterate(key)
+        parts = [_matrix(value) for value in values]
+        for name, value, part in zip(self.names, values, parts, strict=False):
+            if part is None and value is not None:
                 raise CorpusError(
                     f"{self.where}: {key} of utterance {name} must hold numbers (time, features), equally many in each "
                     "time step."
                 )
-        return [part for part in parts if part is not None]
+        width = next((part.shape[1] for part in parts if part is not None), 0)
+        return [np.zeros((0, width)) if part is None else part for part in parts]
 
     def _read_labels(self) -> NDArray[np.float64]:
         key = self.sentiment_key

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ifmmin.orchestrator.commands import options
+from ifmmin.orchestrator.commands.options import path
 
 SELECTION: dict[str, Any] = {
     "classes": Annotated[
@@ -28,7 +28,7 @@ SELECTION: dict[str, Any] = {
     ],
     "folds_from": Annotated[
         Path | None,
-        typer.Option(parser=options.path, help="Folds from a file or a folder: a table, JSON or NumPy files."),
+        typer.Option(parser=path, help="Folds from a file or a folder: a table, JSON or NumPy files."),
     ],
     "validation_from_train": Annotated[
         float | None,

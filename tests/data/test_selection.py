@@ -21,7 +21,7 @@ from ifmmin.data.modalities import AVT, Modality
 from ifmmin.data.selection import Selection
 from ifmmin.orchestrator.commands.data import app as data_app
 from ifmmin.orchestrator.commands.selection import SELECTION
-from tests.data.layout import write_layout
+from tests.data.layout import change_sequence, write_layout
 from tests.data.test_mmsa import make_content, write
 
 LABELS = ("ang", "hap", "exc", "neu", "sad", "fru", "xxx")
@@ -297,6 +297,41 @@ def test_pickles_of_mmsa_may_lack_a_modality(tmp_path: Path) -> None:
     assert "no set has 'vision'" in message_of(findings, "modalities")
 
 
+def test_pickles_of_mmsa_may_lack_a_modality_of_an_utterance(tmp_path: Path) -> None:
+    content = make_content()
+    part = content["train"]
+    part["vision"] = list(part["vision"])
+    part["vision"][0] = None
+    part["audio_lengths"] = [0, *list(part["audio_lengths"])[1:]]
+    corpus, findings = import_mmsa(write(tmp_path / "gaps.pkl", content), "x")
+    assert corpus.present[:2].tolist() == [[False, False, True], [True, True, True]]
+    assert message_of(findings, "missing").count("is missing for 1 of") == 2
+
+
+def test_a_layout_without_validation_sets_may_take_them_from_the_training_sets(tmp_path: Path) -> None:
+    root = write_layout(tmp_path / "layout")
+    for file in root.glob("target/*/val_*.npy"):
+        file.unlink()
+    with pytest.raises(CorpusError, match="val_int2name"):
+        import_mmin(root, "x")
+    corpus, _ = import_mmin(root, "x", validation_from_train=0.25)
+    assert all(len(fold.validation) == 8 for fold in corpus.folds.values())
+    content = make_content()
+    del content["valid"]
+    corpus, _ = import_mmsa(write(tmp_path / "mosi.pkl", content), "x", validation_from_train=0.5)
+    assert len(corpus.folds[1].validation)
+
+
+def test_the_folders_of_mmin_may_lack_features_of_an_utterance(tmp_path: Path) -> None:
+    root = write_layout(tmp_path / "layout")
+    change_sequence(root / "V" / "denseface.h5", None)
+    change_sequence(root / "L" / "bert_large.h5", np.zeros((0, 5)))
+    corpus, findings = import_mmin(root, "x")
+    lacking = corpus.present[corpus.names.index("Ses02M_impro01_F002")]
+    assert (lacking.tolist(), int((~corpus.present).sum())) == ([True, False, False], 2)
+    assert "(Ses02M_impro01_F002)" in message_of(findings, "missing")
+
+
 # Folds
 
 
@@ -356,7 +391,7 @@ def as_table(file: Path) -> Path:
 
 def as_arrays(file: Path) -> Path:
     arrays = {f"fold{k}_{s}": np.array(names) for k, sets in five_folds().items() for s, names in sets.items()}
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type]
     return file
 
 
