@@ -20,7 +20,7 @@ from ifmmin.data.recordings.decoding import source
 from ifmmin.data.recordings.extractors import DEFAULTS, Extractor, make_extractor, whole_spec
 from ifmmin.data.recordings.extractors.extractor import TITLES
 from ifmmin.data.recordings.layouts import read_recordings
-from ifmmin.data.selection import Selection, select
+from ifmmin.data.selection import Selection, choose, select
 from ifmmin.orchestrator.execution.extraction import ClipFailed, Extracted, extract_features
 from ifmmin.orchestrator.execution.features import FeatureStore
 from ifmmin.orchestrator.planning.configuration import Compute
@@ -98,7 +98,7 @@ def prepare(
     draft, _ = _assemble(name, recordings, _draft(recordings.clips, made), made, specs, selection)
     if not (selection.makes_folds or draft.folds):
         selection = replace(selection, split_by=default_split(draft))
-    drafted, _ = select(draft, selection)
+    drafted, _ = choose(draft, selection)
     kept = set(drafted.names)
     chosen = tuple(index for index, clip in enumerate(recordings.clips) if clip.utterance in kept)
     return Preparation(name, recordings, chosen, specs, selection, storage, allow_failures)
