@@ -4,10 +4,12 @@ What would silently give wrong results is refused in a sentence that names the r
 registered, the network of a run when its training starts.
 """
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from string import ascii_lowercase
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
@@ -84,7 +86,8 @@ def check_objective(objective: Objective) -> None:
         UserError: one draws, or a parameter is outside the network.
     """
     check_network(objective.network)
-    _check_draws(objective)
+    if not objective.network.seeds_draws:
+        _check_draws(objective)
     trained = set(objective.network.parameters())
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad and parameter not in trained:
@@ -100,7 +103,8 @@ def check_network(network: Network) -> None:
     Raises:
         UserError: one draws, or `selection` is not valid.
     """
-    _check_draws(network)
+    if not network.seeds_draws:
+        _check_draws(network)
     selection = getattr(network, "selection", ())
     if not isinstance(selection, tuple) or not selection or not all(isinstance(c, Condition) for c in selection):
         raise UserError(
@@ -142,23 +146,54 @@ def check_probabilities(network: Network, probabilities: Tensor, examples: Examp
 
 @contextmanager
 def no_global_draws(network: Network) -> Iterator[None]:
-    """Check that nothing inside the context draws from PyTorch's global random state.
+    """Check that nothing inside the context draws from a global random state: PyTorch's, Python's or NumPy's.
 
     Raises:
         UserError: something has drawn.
     """
-    before = _global_state()
+    before = _global_states()
     yield
-    if not torch.equal(_global_state(), before):
+    after = _global_states()
+    for source, state in before.items():
+        if after[source] == state:
+            continue
+        if network.seeds_draws and source == "PyTorch":
+            raise UserError(
+                f"{_name_of(network)} draws random numbers in evaluation, so that a prediction would differ each time; "
+                "drop only in training, as nn.Dropout does, or as functional.dropout(x, training=self.training)."
+            )
         raise UserError(
-            f"{type(network).__name__} or its objective draws from PyTorch's global random state (functional.dropout, "
-            "torch.rand or the like), so that results could not be repeated; draw from the objective's generator, see "
-            "model.draws."
+            f"{_name_of(network)} or its objective draws from {source}'s global random state "
+            f"({_WAYS_TO_DRAW[source]}), so that results could not be repeated; {_remedy(network)}."
         )
 
 
-def _global_state() -> Tensor:
+_WAYS_TO_DRAW = {
+    "PyTorch": "functional.dropout, torch.rand or the like",
+    "Python": "the module random",
+    "NumPy": "numpy.random",
+}
+
+
+def _name_of(network: Network) -> str:
+    """The class that a user wrote."""
+    return type(network.module if network.seeds_draws else network).__name__
+
+
+def _remedy(network: Network) -> str:
+    if network.seeds_draws:
+        return "draw with PyTorch, whose state is seeded for it"
+    return "draw from the objective's generator, see model.draws"
+
+
+def _global_states() -> dict[str, object]:
+    """The states of all global generators by their library."""
     states = [torch.get_rng_state()]
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states.append(torch.cuda.get_rng_state())
-    return torch.cat(states)
+    _, keys, *place = np.random.get_state(legacy=True)  # noqa: NPY002  (the state that must not be used)
+    return {
+        "PyTorch": torch.cat(states).numpy().tobytes(),
+        "Python": random.getstate(),
+        "NumPy": (np.asarray(keys).tobytes(), *place),
+    }

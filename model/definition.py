@@ -7,7 +7,7 @@ these terms.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 from numpy.typing import NDArray
@@ -92,6 +92,9 @@ class Network(nn.Module, ABC):
 
     selection: tuple[Condition, ...]
     """The conditions under which validation chooses the epoch; a constructor takes them from the shape."""
+
+    seeds_draws: ClassVar[bool] = False
+    """Whether its objective seeds PyTorch's global random state for it, so that it may contain `nn.Dropout`."""
 
     def clipping_groups(self) -> list[list[nn.Parameter]]:
         """All parameters, each once, in groups whose gradients are clipped separately.

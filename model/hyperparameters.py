@@ -93,7 +93,7 @@ def hyperparameters_of(cls: type) -> tuple[Hyperparameter, ...]:
     """
     hints = get_type_hints(cls)
     described = []
-    for item in fields(cls):
+    for item in (item for item in fields(cls) if item.init):
         where = f"{cls.__name__}.{item.name}"
         if "meaning" not in item.metadata or item.default is MISSING:
             raise UserError(f'{where} is not a hyperparameter; write `= hyperparameter(default, "meaning")`.')

@@ -45,7 +45,8 @@ def build_network(
     for built in (other, network):
         generator.set_state(state)
         if isinstance(built, InitialisesItself):
-            built.initialise(generator)
+            with _chance_seen():
+                built.initialise(generator)
         else:
             initialise(built, generator, random)
     for name in _differing(network, other):

@@ -10,7 +10,8 @@ from typing import Any
 from ifmmin.data.catalogue import find_corpus
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError
-from ifmmin.orchestrator.planning.configuration import Configuration
+from ifmmin.orchestrator.planning.catalogue import outside_systems
+from ifmmin.orchestrator.planning.configuration import Configuration, add_programs
 from ifmmin.orchestrator.planning.plan import Plan, join_plans, make_plan
 from ifmmin.orchestrator.store import Store, StoreError
 
@@ -31,6 +32,7 @@ class Experiment:
         Raises:
             UserError: the corpus, a system, a fold or a hyperparameter is unknown or not valid.
         """
+        add_programs(configuration)
         store = Store(configuration.storage)
         corpus = find_corpus(configuration.corpus, store.root)
         return cls(configuration, corpus, make_plan(configuration, corpus), store)
@@ -70,10 +72,17 @@ class Experiment:
         parts = []
         for description in self.store.read_parts(self.configuration.name):
             with suppress(UserError, KeyError, ValueError):  # of an earlier version, or of systems that are gone
-                part = _read(description, self.configuration.storage)
+                part = self._with_own_programs(_read(description, self.configuration.storage))
                 if part != self.configuration and _identity(part, description["fingerprint"]) == self.identity:
                     parts.append(Experiment(part, self.corpus, make_plan(part, self.corpus), self.store))
         return parts
+
+    def _with_own_programs(self, part: Configuration) -> Configuration:
+        """A part of this experiment; a system of this experiment has the program it has here, not an earlier one."""
+        programs = {**part.programs, **self.configuration.programs}
+        part = part.model_copy(update={"programs": {name: programs[name] for name in part.systems if name in programs}})
+        add_programs(part)
+        return part
 
     def _with(self, plan: Plan, complete: set[str]) -> "Experiment":
         """The experiment with those runs of another plan that are complete."""
@@ -85,6 +94,9 @@ class Experiment:
             "systems": joined.systems,
             "folds": "all" if every else tuple(sorted({run.fold for run in runs})),
             "seeds": tuple(sorted({run.seed for run in runs})),
+            "programs": {
+                name: outside.content for name, outside in outside_systems().items() if name in joined.systems
+            },
         }
         return replace(self, configuration=self.configuration.model_copy(update=changes), plan=joined)
 

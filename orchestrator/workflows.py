@@ -495,7 +495,7 @@ def _record_to_continue(experiment: Experiment, resume: bool) -> SearchRecord:
         )
     if _question(known) != _question(new):
         raise SearchError(
-            f"Search '{configuration.name}' was over other folds, seeds, ranges, hyperparameters or data; "
+            f"Search '{configuration.name}' was over other folds, seeds, ranges, hyperparameters, data or code; "
             "resume it as it was, or start another with --name."
         )
     return replace(known, configuration=configuration)
@@ -505,4 +505,5 @@ def _question(record: SearchRecord) -> tuple[object, ...]:
     """What identifies a search; searches that agree in it may differ in trials and workers."""
     configuration = record.configuration
     question = configuration.model_dump(include={"systems", "folds", "seeds", "hyperparameters", "train_missing"})
+    question["programs"] = {name: outside["description"] for name, outside in configuration.programs.items()}
     return record.fingerprint, question, search_of(configuration).space, configuration.compute.precision

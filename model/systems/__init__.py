@@ -1,8 +1,13 @@
-"""The systems that can be compared, by name. To add one, write its module and list it here, or call `register`."""
+"""The systems that can be compared, by name. To add one, write its module and list it here, or call `register`.
+
+Those that `--systems` names by their files are loaded by `load_program`.
+"""
 
 from ifmmin.data.errors import UserError
 from ifmmin.model.checks import check_system
 from ifmmin.model.definition import StageDefinition, System
+from ifmmin.model.plain import system_in
+from ifmmin.model.program import Program, load_module
 from ifmmin.model.systems import cif_mmin, full_modality, if_mmin, if_mmin_ablations, mctn, mmin, momke, transformer
 
 SYSTEMS: dict[str, System] = {
@@ -32,6 +37,9 @@ REFERENCE = "if-mmin"
 
 _SHIPPED = frozenset(SYSTEMS)
 
+LOADED: dict[str, Program] = {}
+"""The programs that systems were loaded from, by the names of the systems."""
+
 
 def register(system: System) -> System:
     """Check a system and add it to those that can be compared; one of the same name that was registered is replaced.
@@ -51,4 +59,18 @@ def register(system: System) -> System:
             )
     SYSTEMS[system.name] = system
     DEFINITIONS.update({definition.name: definition for definition in system.stages.values()})
+    return system
+
+
+def load_program(program: Program) -> System:
+    """The system of a program, registered in this process.
+
+    Raises:
+        UserError: the program raises an error or has no system, or the system cannot be registered.
+    """
+    for name, loaded in LOADED.items():
+        if loaded == program:
+            return SYSTEMS[name]
+    system = register(system_in(load_module(program), program))
+    LOADED[system.name] = program
     return system

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ifmmin.data.conditions import all_conditions
 from ifmmin.orchestrator.experiment import Experiment
-from ifmmin.orchestrator.planning.catalogue import systems
+from ifmmin.orchestrator.planning.catalogue import load_outside_systems, systems
 from ifmmin.orchestrator.planning.plan import Run
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def embed_runs(experiment: Experiment, runs: Sequence[Run]) -> list[EmbeddedFeat
         return []
 
     from ifmmin.model.systems import SYSTEMS
+
+    load_outside_systems()
 
     points: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for name in embedding:

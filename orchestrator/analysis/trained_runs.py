@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ifmmin.data.corpus import standardisation, training_lengths
 from ifmmin.orchestrator.experiment import Experiment
+from ifmmin.orchestrator.planning.catalogue import load_outside_systems
 from ifmmin.orchestrator.planning.plan import Run
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def trained_runs(experiment: Experiment, runs: Iterable[Run]) -> "Iterator[Train
     """Complete runs as they predict, one after the other, from the store and the corpus."""
     from ifmmin.model.ensemble import TrainedRun
 
+    load_outside_systems()
     corpus = experiment.corpus
     for run in runs:
         stage = experiment.plan.stages[run.evaluation]

@@ -1,7 +1,7 @@
 """One stage of a plan, computed in this process; without Ray, MLflow and pydantic, so that a bare machine can do it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ from ifmmin.data.corpus import Corpus
 from ifmmin.model.definition import Shape, Upstream
 from ifmmin.model.evaluation import predict
 from ifmmin.model.history import Checkpoints, Epoch
+from ifmmin.model.program import Program
 from ifmmin.model.protocols import PROTOCOLS, run_protocol
 from ifmmin.model.run import DivergedError, Start, Trained, autocast
 from ifmmin.model.stacking.training import train_stacked
-from ifmmin.model.systems import DEFINITIONS
+from ifmmin.model.systems import DEFINITIONS, load_program
 from ifmmin.model.training import train, trained_network
 from ifmmin.orchestrator.planning.stage import Stage, StageResult
 
@@ -31,6 +32,16 @@ class Task:
     upstream: Upstream
     on_epoch: Callable[[Epoch], None] = lambda _: None
     checkpoints: Checkpoints | None = None
+
+
+def load_programs(programs: Iterable[Program]) -> None:
+    """Load systems from outside the package, so that their stages can be computed.
+
+    Raises:
+        UserError: one raises an error, as where a package that it imports is not installed.
+    """
+    for program in programs:
+        load_program(program)
 
 
 def execute(

@@ -17,9 +17,11 @@ from ifmmin.data.corpus import Corpus
 from ifmmin.data.errors import UserError
 from ifmmin.data.folder import FolderError
 from ifmmin.model.history import Checkpoint
+from ifmmin.model.program import Program
 from ifmmin.orchestrator.execution.events import FailureKind, StageFailure
 from ifmmin.orchestrator.execution.mailbox import Mailbox, report
 from ifmmin.orchestrator.execution.resources import device_of, on_this_node
+from ifmmin.orchestrator.planning.catalogue import outside_systems
 from ifmmin.orchestrator.planning.configuration import Compute
 from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store, StoreError
@@ -58,12 +60,13 @@ class StoredCheckpoints:
 
 @dataclass(frozen=True)
 class Context:
-    """The context that all stages need."""
+    """The context that all stages need; `programs` are those of systems from outside the package."""
 
     corpus: Corpus
     store: Store
     mailbox: Any
     compute: Compute
+    programs: tuple[Program, ...] = ()
 
 
 @lru_cache(maxsize=1)
@@ -121,8 +124,9 @@ def failure_of(error: Exception) -> StageFailure:
 
 def _compute(stages: Sequence[Stage], context: Context, device: str) -> "Iterator[StageResult | Exception]":
     """The result of each stage, or why it failed; as many at once as train as one."""
-    from ifmmin.orchestrator.execution.stages import execute, execute_together
+    from ifmmin.orchestrator.execution.stages import execute, execute_together, load_programs
 
+    load_programs(context.programs)
     trains = bool(stages) and stages[0].action == "train"
     at_once = (context.compute.runs_per_task or _fitting(device)) if trains else 1
     for first in range(0, len(stages), at_once):
@@ -173,7 +177,9 @@ class Workers:
         mailbox = Mailbox.options(  # type: ignore[attr-defined]
             scheduling_strategy=on_this_node(), enable_task_events=False
         ).remote()
-        return cls(ray.put(Context(corpus, store, mailbox, compute)), mailbox, compute, device_of(compute))
+        programs = tuple(outside.program for outside in outside_systems().values())
+        context = Context(corpus, store, mailbox, compute, programs)
+        return cls(ray.put(context), mailbox, compute, device_of(compute))
 
     def submit(self, stages: Sequence[Stage], share: float) -> Any:
         """A reference to the outcomes of one stage, or of several that differ in fold and seed alone.

@@ -22,6 +22,7 @@ from pydantic import (
 
 from ifmmin.data.errors import nearest
 from ifmmin.data.paths import expand
+from ifmmin.orchestrator.planning.catalogue import OutsideSystem, add_system, find_systems, outside_systems
 from ifmmin.orchestrator.planning.configuration_file import ConfigurationError, read_configuration_file
 from ifmmin.orchestrator.planning.stage import EVERY_MODALITY
 
@@ -235,6 +236,10 @@ class Configuration(_Frozen):
         default_factory=dict,
         description="rate at which modalities are removed from training utterances: 0.3, or by modality a=0.1,v=0.5",
     )
+    programs: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="systems from outside the package by name, with their text; set by naming their files",
+    )
     search: Search | None = Field(None, description="what `ifmmin search` searches")
     best_of: str | None = Field(None, description="the search that chose the hyperparameters; set by --best-of")
     compute: Compute = Field(Compute(), description="where and how stages are computed")
@@ -267,9 +272,24 @@ def load_configuration(source: str | Mapping[str, Any], overrides: Mapping[str, 
         values[key] = value if key == "train_missing" else _merged(values.get(key), value)
     _check_name(source, values)
     try:
-        return Configuration.model_validate(values)
+        return _with_programs(Configuration.model_validate(values))
     except ValidationError as error:
         raise ConfigurationError(_sentence(source, values, error)) from None
+
+
+def _with_programs(configuration: Configuration) -> Configuration:
+    """The configuration with all systems by their names, and with what comes from outside the package."""
+    add_programs(configuration)
+    names = find_systems(configuration.systems)
+    outside = outside_systems()
+    programs = {name: outside[name].content for name in names if name in outside}
+    return configuration.model_copy(update={"systems": tuple(names), "programs": programs})
+
+
+def add_programs(configuration: Configuration) -> None:
+    """Add the systems that a configuration brings from outside the package to those that can be planned."""
+    for content in configuration.programs.values():
+        add_system(OutsideSystem.of(content))
 
 
 def parse_hyperparameters(assignments: list[str]) -> dict[str, int | float | bool | str]:

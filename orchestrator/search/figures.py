@@ -46,6 +46,8 @@ def search_files(record: SearchRecord) -> dict[str, bytes]:
         }
         if record.configuration.train_missing:
             content["train_missing"] = record.configuration.train_missing
+        if record.configuration.programs:
+            content["programs"] = record.configuration.programs
         files["best.yaml"] = yaml.safe_dump(content, sort_keys=False).encode()
     return files
 

@@ -218,5 +218,7 @@ def take_best(configuration: Configuration, name: str) -> Configuration:
     if record.best is None:
         raise SearchError(f"No trial of search '{name}' has visited all folds yet; continue it with --resume.")
     best = {**record.configuration.hyperparameters, **record.best.hyperparameters}
-    changes = {"name": f"{configuration.name}-best-of-{name}", "systems": record.configuration.systems, "best_of": name}
+    searched = record.configuration
+    changes = {"systems": searched.systems, "programs": searched.programs, "best_of": name}
+    changes["name"] = f"{configuration.name}-best-of-{name}"
     return with_hyperparameters(configuration, best).model_copy(update=changes)

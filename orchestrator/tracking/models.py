@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from ifmmin.data.errors import UserError
 from ifmmin.data.modalities import Modality
 from ifmmin.model.ensemble import TrainedRun, predict_utterances
+from ifmmin.model.program import Program
+from ifmmin.model.systems import load_program
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -32,14 +34,20 @@ OF_RUNS = "ifmmin.runs"
 """Tag of a model: which runs it holds."""
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
+PROGRAM = "program/program.json"
+"""Where a model keeps the program of a system from outside the package."""
+
 _ARRAYS = "statistics", "weights"
 
 
-def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun], identity: str) -> None:
+def log_model(
+    client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun], identity: str, program: Program | None
+) -> None:
     """Write trained runs as the model of a run of MLflow, unless that has it; it replaces one of other runs.
 
     Args:
         identity: of these runs.
+        program: of the system, if it is from outside the package.
     """
     from ifmmin.orchestrator.tracking.client import prepare_environment
 
@@ -58,7 +66,9 @@ def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun], i
     with tempfile.TemporaryDirectory() as scratch:
         content, code, folder = (Path(scratch) / part for part in ("runs", "code", "model"))
         first = write_runs(runs, content)
-        _copy_code(code)
+        if program is not None:
+            _write_program(program, content)
+        _copy_code(code, program)
         logged = client.create_logged_model(
             run.info.experiment_id, NAME, run_id, tags={OF_RUNS: identity}, params=run.data.params
         )
@@ -70,7 +80,7 @@ def log_model(client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun], i
             mlflow_model=Model(run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id),
             signature=_signature(first),
             input_example=_example(first),
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _requirements(program)],
         )
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
@@ -149,6 +159,8 @@ class ServedModel:
 
 def _load_pyfunc(path: str) -> ServedModel:
     """What MLflow looks for in a model's loader module."""
+    if (file := Path(path) / PROGRAM).is_file():
+        load_program(Program.of(json.loads(file.read_text(encoding="utf-8"))))
     return ServedModel(read_runs(Path(path)))
 
 
@@ -182,12 +194,28 @@ def _example(run: TrainedRun) -> pd.DataFrame:
     return pd.DataFrame({"utterance": ["silence"], **steps})
 
 
-def _copy_code(folder: Path) -> None:
+def _write_program(program: Program, folder: Path) -> None:
+    file = folder / PROGRAM
+    file.parent.mkdir()
+    file.write_text(json.dumps(program.content, indent=2), encoding="utf-8")
+
+
+def _requirements(program: Program | None) -> list[str]:
+    """The distributions that a served model needs, with those that a system from outside the package imports."""
+    if program is None:
+        return list(REQUIREMENTS)
+    providers = packages_distributions()
+    others = {name for top in program.imported_packages() for name in providers.get(top, [])}
+    return [*REQUIREMENTS, *sorted(others - {*REQUIREMENTS, "ifmmin"})]
+
+
+def _copy_code(folder: Path, program: Program | None) -> None:
     """The modules that a served model needs, all below `ifmmin`; other modules of their packages are not included."""
     from ifmmin.model.source import reached_modules, source_file
 
     root = Path(__file__).parents[3]
-    for module in (__name__, *reached_modules([TrainedRun.__module__])):
+    imported = program.imported_modules() if program else ()
+    for module in (__name__, *reached_modules([TrainedRun.__module__, *imported])):
         file = source_file(module)
         copy = folder / file.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
