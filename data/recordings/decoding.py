@@ -148,7 +148,7 @@ class _Tape:
         self._reached: float
         self._at_end: bool
         self._length: float | None
-        self._items: Iterator[Any]
+        self._parts: Iterator[Any]
         self._rewind()
 
     def between(self, first: float, last: float) -> Iterator[Any]:
@@ -166,7 +166,7 @@ class _Tape:
         """What has not been decoded before, as far as it is needed."""
         while not self._kept or self._ends(self._kept[-1]) < last:
             try:
-                item = next(self._items, None)
+                item = next(self._parts, None)
             except RecordingError:
                 self._rewind()  # for the next clip, which may lie before the damage
                 raise
@@ -212,7 +212,7 @@ class _Tape:
         self._kept_from = self._reached = 0.0
         self._at_end = False
         self._length = None
-        self._items = self._decode()
+        self._parts = self._decode()
 
     def _keep(self, item: Any, *, many: bool) -> None:
         if not many:
@@ -367,7 +367,7 @@ def _file(clip: Clip, reads: Literal["audio", "video"]) -> Path:
 def _span(clip: Clip) -> tuple[float, float]:
     first, last = clip.start or 0.0, math.inf if clip.end is None else clip.end
     if not 0 <= first < last:
-        raise RecordingError(f"lasts from {first:g} s to {last:g} s, which is no time")
+        raise RecordingError(f"ends before it begins: from {first:g} s to {last:g} s")
     return first, last
 
 

@@ -217,7 +217,7 @@ class Progress:
         self._left[unit.letter] += 1
 
     def fail(self) -> None:
-        """Count a clip that is no unit because it cannot be read at all."""
+        """Count a clip that cannot be read at all."""
         self._total += 1
         self._failed += 1
 
@@ -404,7 +404,7 @@ class _Run:
             yield from _events(unit, result.record, result.record.seconds)
 
     def _fail(self, unit: Unit, summary: str, trace: str) -> Iterator[ExtractionEvent]:
-        """A failure that is no property of the clip; it is not kept, so that the next run tries again."""
+        """A failure for which the clip may not be to blame: it is not kept, so that the next call tries again."""
         self._progress.finish(unit, None, failed=True)
         written = self._store.write_failure(unit.key, trace)
         for position in unit.positions:

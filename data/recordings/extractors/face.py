@@ -109,8 +109,8 @@ def find_face(detector: Any, picture: Picture) -> FoundFace | None:
     # Cells of 4 pixels; box and points are encoded relative to the cell, in the order y, x.
     box = np.exp(scales[0, :, row, column]) * 4
     corner = np.maximum(0, (np.array([row, column]) + offsets[0, :, row, column] + 0.5) * 4 - box / 2)
-    found = points[0, :, row, column].reshape(5, 2) * box + corner
-    return FoundFace(clearest, np.asarray(found[:, ::-1] * [width / size[0], height / size[1]], np.float32))
+    marks = points[0, :, row, column].reshape(5, 2) * box + corner
+    return FoundFace(clearest, np.asarray(marks[:, ::-1] * [width / size[0], height / size[1]], np.float32))
 
 
 def align(picture: Picture, points: NDArray[np.float32], size: tuple[int, int]) -> Picture:

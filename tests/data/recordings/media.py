@@ -111,5 +111,5 @@ def broken(folder: Path) -> dict[str, Clip]:
         "is missing or cannot be opened (Is a directory)": Clip("u", audio=folder),
         "begins at 5 s, and its file ends at 3": Clip("u", audio=whole, start=5, end=6),
         "is cut off: 3": Clip("u", audio=whole, start=2, end=9),
-        "lasts from 2 s to 1 s": Clip("u", audio=whole, start=2, end=1),
+        "ends before it begins: from 2 s to 1 s": Clip("u", audio=whole, start=2, end=1),
     }

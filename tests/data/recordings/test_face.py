@@ -35,8 +35,8 @@ def portrait() -> Picture:
 def test_a_similarity_brings_points_to_where_they_are_wanted() -> None:
     turn = np.array([[0, -2], [2, 0]], np.float32)
     points = POINTS @ turn + 7
-    found = similarity(points, POINTS)
-    np.testing.assert_allclose(points @ found[:, :2].T + found[:, 2], POINTS, atol=1e-4)
+    matrix = similarity(points, POINTS)
+    np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], POINTS, atol=1e-4)
 
 
 def test_faces_are_found_at_any_size_and_turned() -> None:
@@ -45,9 +45,9 @@ def test_faces_are_found_at_any_size_and_turned() -> None:
     sizes = [1.0, 0.5, 0.25]
     eyes = []
     for size in sizes:
-        found = find_face(detector, cv2.resize(portrait(), None, fx=size, fy=size, interpolation=cv2.INTER_AREA))
-        assert found is not None
-        eyes.append(found.points[:2] / size)
+        seen = find_face(detector, cv2.resize(portrait(), None, fx=size, fy=size, interpolation=cv2.INTER_AREA))
+        assert seen is not None
+        eyes.append(seen.points[:2] / size)
     np.testing.assert_allclose(eyes[1:], [eyes[0]] * 2, atol=0.02 * width)
     turned = cv2.warpAffine(portrait(), cv2.getRotationMatrix2D((width / 2, height / 2), 30, 1), (width, height))
     assert find_face(detector, turned) is not None
