@@ -217,7 +217,7 @@ def _check_modalities(system: SystemDescription, corpus: Corpus) -> None:
         able = [name for name, other in systems().items() if other.fewest_modalities <= len(corpus.letters)]
         raise PlanError(
             f"{system.name} needs a corpus of at least {system.fewest_modalities} modalities, and '{corpus.name}' has "
-            f"{len(corpus.letters)} ({', '.join(corpus.letters)}); choose {' or '.join(able)} with --systems."
+            f"{len(corpus.letters)} ({', '.join(corpus.letters)}); choose among {', '.join(able)} with --systems."
         )
     if lacking := [letter for letter in system.needs if letter not in corpus.letters]:
         raise PlanError(

@@ -10,6 +10,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
+from rich.text import Text
 
 from ifmmin.orchestrator.analysis.scores import METRICS, columns_in
 from ifmmin.orchestrator.analysis.statistics import CONFIDENCE, Comparison
@@ -39,13 +40,12 @@ def rich_table(
         summary: of `analysis.scores.summarise`; published accuracies may follow.
         remarks: of `analysis.experiment.Analysis`.
     """
-    below = "\n".join(notes(summary, comparison, remarks))
 
     def make(deviation: str) -> Sequence[Table]:
-        wide = [_table(summary, comparison, (title, below), between + deviation) for between in (" ", "\n")]
-        return [*wide, _long_table(summary, comparison, (title, below), " " + deviation)]
+        wide = [_table(summary, comparison, title, between + deviation) for between in (" ", "\n")]
+        return [*wide, _long_table(summary, comparison, title, " " + deviation)]
 
-    return _FirstThatFits(make)
+    return Group(_FirstThatFits(make), _below(notes(summary, comparison, remarks)))
 
 
 def rich_conditions(summary: pd.DataFrame, comparison: Comparison | None = None) -> RenderableType:
@@ -68,8 +68,7 @@ def rich_conditions(summary: pd.DataFrame, comparison: Comparison | None = None)
 def _conditions_table(
     rows: Sequence[ConditionRow], systems: Sequence[str], first: int, metric: str, deviation: str
 ) -> Table:
-    shown = _plain_table(f"{metric} in each condition, in %", "")
-    shown.caption = None
+    shown = _plain_table(f"{metric} in each condition, in %")
     shown.add_column("", no_wrap=True)
     if rows[0].count:
         shown.add_column("n", justify="right", no_wrap=True)
@@ -82,12 +81,9 @@ def _conditions_table(
     return shown
 
 
-def rich_comparison(comparison: Comparison) -> Table:
+def rich_comparison(comparison: Comparison) -> RenderableType:
     """Differences over all missing conditions and in the full one, with intervals and p-values, for a terminal."""
-    shown = _plain_table(
-        f"Differences from {comparison.reference}, in points",
-        "\n".join([f"with {CONFIDENCE:.0%} confidence intervals, each for itself; p as above", *comparison.cautions]),
-    )
+    shown = _plain_table(f"Differences from {comparison.reference}, in points")
     shown.add_column("system", no_wrap=True)
     columns = list(product(METRICS, columns_in(comparison.frame)[-2:]))
     for metric, condition in columns:
@@ -96,18 +92,17 @@ def rich_comparison(comparison: Comparison) -> Table:
         by_column = {(row["metric"], row["condition"]): row for _, row in part.iterrows()}
         cells = [by_column[column] for column in columns]
         shown.add_row(str(system), *(f"{_difference(row)}\n[dim]p {_p(float(row['p_holm']))}[/]" for row in cells))
-    return shown
+    intervals = f"with {CONFIDENCE:.0%} confidence intervals, each for itself; p as above"
+    return Group(shown, _below([intervals, *comparison.cautions]))
 
 
-def rich_areas(areas: pd.DataFrame) -> Table:
+def rich_areas(areas: pd.DataFrame) -> RenderableType:
     """Areas under the robustness curves in percent, with their intervals, for a terminal.
 
     Args:
         areas: of `analysis.robustness.area_table`.
     """
-    shown = _plain_table(
-        "Mean accuracy over all rates of what is missing, in %", f"with {CONFIDENCE:.0%} confidence intervals"
-    )
+    shown = _plain_table("Mean accuracy over all rates of what is missing, in %")
     shown.add_column("protocol", no_wrap=True)
     shown.add_column("system", no_wrap=True)
     for metric in METRICS:
@@ -115,7 +110,7 @@ def rich_areas(areas: pd.DataFrame) -> Table:
     for (protocol, system), part in areas.groupby(["protocol", "system"], sort=False):
         by_metric = {row["metric"]: row for _, row in part.iterrows()}
         shown.add_row(str(protocol), str(system), *(_area(by_metric[metric]) for metric in METRICS))
-    return shown
+    return Group(shown, _below([f"with {CONFIDENCE:.0%} confidence intervals"]))
 
 
 def _area(row: pd.Series) -> str:
@@ -222,14 +217,11 @@ class _FirstThatFits:
         yield next(fitting, tables[-1])
 
 
-def _plain_table(title: str, caption: str) -> Table:
+def _plain_table(title: str) -> Table:
     return Table(
         title=title,
         title_justify="left",
         title_style="bold",
-        caption=caption,
-        caption_justify="left",
-        caption_style="dim",
         box=box.HORIZONTALS,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -237,18 +229,19 @@ def _plain_table(title: str, caption: str) -> Table:
     )
 
 
+def _below(lines: Sequence[str]) -> Text:
+    """What stands below a table. A caption would be as narrow as the table."""
+    return Text("\n".join(lines), style="dim")
+
+
 def _counts_beside(summary: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """The numbers of utterances for a line of the table; none where it shows groups, whose table has them."""
     return [] if is_grouped(summary) else written_counts(summary, columns)
 
 
-def _long_table(summary: pd.DataFrame, comparison: Comparison | None, around: tuple[str, str], deviation: str) -> Table:
-    """A line for each metric, system and condition, for narrow terminals.
-
-    Args:
-        around: title and notes.
-    """
-    shown = _plain_table(*around)
+def _long_table(summary: pd.DataFrame, comparison: Comparison | None, title: str, deviation: str) -> Table:
+    """A line for each metric, system and condition, for narrow terminals."""
+    shown = _plain_table(title)
     shown.add_column("%", no_wrap=True)
     shown.add_column("system", overflow="fold")
     shown.add_column("", no_wrap=True)
@@ -266,8 +259,8 @@ def _long_table(summary: pd.DataFrame, comparison: Comparison | None, around: tu
     return shown
 
 
-def _table(summary: pd.DataFrame, comparison: Comparison | None, around: tuple[str, str], deviation: str) -> Table:
-    shown = _plain_table(*around)
+def _table(summary: pd.DataFrame, comparison: Comparison | None, title: str, deviation: str) -> Table:
+    shown = _plain_table(title)
     shown.add_column("%", no_wrap=True)
     shown.add_column("system", no_wrap=True)
     for condition in columns_in(summary):

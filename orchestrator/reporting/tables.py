@@ -185,7 +185,9 @@ def make_condition_blocks(
         summary: of `analysis.scores.summarise`, without published accuracies.
     """
     conditions = conditions_in(summary)
-    counts = [(count,) for count in written_counts(summary, conditions)] or [()] * len(conditions)
+    counts: list[tuple[str, ...]] = [(count,) for count in written_counts(summary, conditions)] or [()] * len(
+        conditions
+    )
     blocks: dict[str, list[ConditionRow]] = {}
     systems: list[str] = []
     for metric in METRICS:

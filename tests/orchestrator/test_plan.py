@@ -137,7 +137,7 @@ def test_what_is_to_run_is_exactly_what_missing_evaluations_need(done: set[int])
 
 
 def test_what_is_removed_in_training_is_part_of_the_keys_of_what_trains() -> None:
-    plain, missing, by_letter = (plan_of(train_missing=rates) for rates in ({}, 0.3, "a=0.3,v=0.3,t=0.3"))
+    plain, missing, by_letter = plan_of(), plan_of(train_missing=0.3), plan_of(train_missing="a=0.3,v=0.3,t=0.3")
     for name in ("pretrain", "train", "evaluate"):
         assert not keys(plain, name) & keys(missing, name)
         assert keys(missing, name) == keys(by_letter, name)
