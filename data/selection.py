@@ -14,6 +14,7 @@ from ifmmin.data.layouts.fold_files import check_validation, read_folds
 from ifmmin.data.layouts.known_names import add_columns
 from ifmmin.data.layouts.leave_out import check_leave_out, leave_out
 from ifmmin.data.layouts.naming import normalise
+from ifmmin.data.paths import expand
 from ifmmin.data.splits import split, take_validation
 
 
@@ -140,8 +141,9 @@ def choose(corpus: Corpus, selection: Selection) -> tuple[Corpus, list[Finding]]
     """
     notes: list[Finding] = []
     if selection.folds_from:
-        folds, extra = read_folds(Path(selection.folds_from), corpus.names)
-        corpus = replace(corpus, folds=folds, about=f"{corpus.about}. Folds: {Path(selection.folds_from).name}")
+        file = Path(expand(str(selection.folds_from)))
+        folds, extra = read_folds(file, corpus.names)
+        corpus = replace(corpus, folds=folds, about=f"{corpus.about}. Folds: {file.name}")
         notes += extra
     elif selection.split_by:
         corpus = replace(corpus, folds={})

@@ -13,7 +13,6 @@ of the next. Names that the corpus does not have are left out and counted.
 
 import json
 import re
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -78,7 +77,10 @@ def read_folds(file: Path, names: Sequence[str]) -> tuple[dict[int, Fold], list[
     Raises:
         CorpusError: the file cannot be read, or has no folds of these utterances.
     """
-    members = _read_folder(file) if file.is_dir() else _read_file(file)
+    try:
+        members = _read_folder(file) if file.is_dir() else _read_file(file)
+    except RecursionError:
+        raise CorpusError(f"{file} does not have folds in a known form; {_REMEDY}.") from None
     if not members.names:
         raise CorpusError(f"{file} has no names of utterances; {_REMEDY}.")
     matches = find_names(list(dict.fromkeys(members.names)), names, "The corpus")
@@ -346,10 +348,10 @@ def _arrays(file: Path) -> Iterator[tuple[str, NDArray[np.generic]]]:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             for key in content.files:
                 yield key, content[key]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive or header can raise almost anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CorpusError(
-            f"{file} cannot be read ({str(error).splitlines()[0]}); save names as text, as in "
-            "np.savez(file, train=np.array(names))."
+            f"{file} cannot be read ({reason}); save names as text, as in np.savez(file, train=np.array(names))."
         ) from None
 
 

@@ -43,7 +43,8 @@ def leave_out(corpus: Corpus, words: Iterable[str]) -> tuple[Corpus, list[Findin
         named = _named(corpus, word) & ~out
         out |= named
         if named.any():
-            findings.append(left_out(corpus.names, corpus.folds.values(), named, LEAVE_OUT[word]))
+            most = 50 if word == "broken" else 3
+            findings.append(left_out(corpus.names, corpus.folds.values(), named, LEAVE_OUT[word], most))
         else:
             message = f"no utterances {LEAVE_OUT[word]}, so --leave-out {word} dropped none"
             findings.append(Finding("note", "left out", message))
@@ -58,18 +59,19 @@ def _named(corpus: Corpus, word: str) -> NDArray[np.bool_]:
     return np.asarray(~corpus.present.any(1) if word == "empty" else ~corpus.present.all(1))
 
 
-def left_out(names: Sequence[str], folds: Iterable[Fold], rows: NDArray[np.bool_], why: str) -> Finding:
+def left_out(names: Sequence[str], folds: Iterable[Fold], rows: NDArray[np.bool_], why: str, most: int = 50) -> Finding:
     """How many utterances of each set are left out, which, and why.
 
     Args:
         folds: of the utterances; the sets are counted where there is a single fold.
         rows: whether an utterance is left out, (utterances,).
         why: a clause such as "have no label".
+        most: how many names are listed.
     """
     folds = list(folds)
     parts = [f"{rows[folds[0][s]].sum():,} of {len(folds[0][s]):,} in {s}" for s in SETS] if len(folds) == 1 else []
     counts = f" ({', '.join(parts)})" if parts else ""
-    which = listed([name for name, out in zip(names, rows, strict=True) if out])
+    which = listed([name for name, out in zip(names, rows, strict=True) if out], most)
     return Finding("warning", "left out", f"{rows.sum():,} of {len(names):,} utterances{counts} {why}: {which}")
 
 

@@ -205,12 +205,12 @@ def _make_bytearray(data: Any = b"", *encoding: str) -> bytearray:
     return bytearray(_make_bytes(data, *encoding) if isinstance(data, str) else memoryview(data))
 
 
-def _make_dictionary(items: Any = ()) -> dict[Any, Any]:
-    return dict(items)
+def _make_dictionary(entries: Any = ()) -> dict[Any, Any]:
+    return dict(entries)
 
 
-def _make_default_dictionary(_factory: object = None, items: Any = ()) -> dict[Any, Any]:
-    return dict(items)
+def _make_default_dictionary(_factory: object = None, entries: Any = ()) -> dict[Any, Any]:
+    return dict(entries)
 
 
 FACTORIES = ("bool", "dict", "float", "int", "list", "long", "str", "tuple", "unicode")
@@ -225,8 +225,8 @@ ADMITTED: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _Builder(_make_bytes),  # how Python 3 writes bytes for Python 2
     ("builtins", "bytes"): _Builder(_make_bytes),  # the same for no bytes at all
     ("builtins", "bytearray"): _Builder(_make_bytearray),
-    ("builtins", "set"): _Builder(lambda items=(): set(items)),
-    ("builtins", "frozenset"): _Builder(lambda items=(): frozenset(items)),
+    ("builtins", "set"): _Builder(lambda entries=(): set(entries)),
+    ("builtins", "frozenset"): _Builder(lambda entries=(): frozenset(entries)),
     ("collections", "OrderedDict"): _Builder(_make_dictionary),
     ("collections", "defaultdict"): _Builder(_make_default_dictionary),
     **{("builtins", name): _Type(f"builtins.{name}") for name in FACTORIES},

@@ -1,6 +1,7 @@
 """What all importers share: classes, dialogues, what is left out, folds."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ifmmin.data.corpus import SETS, Corpus, open_corpus
 from ifmmin.data.errors import CorpusError
+from ifmmin.data.layouts.fold_files import read_folds
 from ifmmin.data.layouts.mmin import import_mmin
 from ifmmin.data.layouts.mmsa import import_mmsa
 from ifmmin.data.layouts.table import import_table
@@ -456,6 +460,38 @@ def test_a_file_without_folds_is_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(CorpusError, match=message):
         import_table(iemocap, "mine", folds_from=write_json(tmp_path / "folds.json", content))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["u0", "u1", "train", "test"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=2) | st.sampled_from(["train", "dev", "test", "1", "fold2", "key"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(VALUES)
+def test_any_json_is_folds_or_is_refused_in_a_sentence(content: object) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = write_json(Path(folder) / "folds.json", content)
+        try:
+            folds, _ = read_folds(file, ["u0", "u1", "u2", "1", "train"])
+        except CorpusError as error:
+            message = str(error)
+            assert message.endswith(".")
+            assert "\n" not in message
+        else:
+            assert all(len(fold.train) and len(fold.test) for fold in folds.values())
+
+
+def test_json_that_is_too_deep_is_refused(tmp_path: Path) -> None:
+    for depth in (200, 900, 100_000):
+        (tmp_path / "deep.json").write_text("[" * depth + "]" * depth)
+        with pytest.raises(CorpusError, match=r"known form|not JSON|no names"):
+            read_folds(tmp_path / "deep.json", ["u0"])
 
 
 def test_a_damaged_file_of_folds_is_refused_in_a_sentence(iemocap: Path, tmp_path: Path) -> None:
