@@ -14,12 +14,12 @@ demo: .venv/installed
 SPEECH := synthetic-speech
 EXAMPLE := docs/examples/make_recordings.py
 demo-recordings: .venv/installed
-	test -f $(SPEECH)/held-out/recordings.csv || $(BIN)/python $(EXAMPLE)
-	test -f ifmmin-store/corpora/$(SPEECH)/corpus.json || $(BIN)/ifmmin data import recordings $(SPEECH)/corpus \
+	test -f $(SPEECH)-held-out/recordings.csv || $(BIN)/python $(EXAMPLE)
+	test -f ifmmin-store/corpora/$(SPEECH)/corpus.json || $(BIN)/ifmmin data import recordings $(SPEECH) \
 		--name $(SPEECH) --extract a=log-mel --extract v=$(EXAMPLE):Sketch --extract t=wordllama
 	$(BIN)/ifmmin run demo --corpus $(SPEECH) --name $(SPEECH) --systems fusion,if-mmin --set epochs=40 \
 		--set batch_size=16 $(DEMO)
-	$(BIN)/ifmmin predict $(SPEECH) --system if-mmin --recordings $(SPEECH)/held-out \
+	$(BIN)/ifmmin predict $(SPEECH) --system if-mmin --recordings $(SPEECH)-held-out \
 		--output $(SPEECH)/predictions.csv
 	@echo "All of these recordings are synthetic; $(SPEECH)/predictions.csv has the predictions for a voice held out."
 

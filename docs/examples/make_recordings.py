@@ -1,7 +1,8 @@
-"""Makes `synthetic-speech`: recordings of people who do not exist, to try the way from recordings to predictions.
+"""Makes `synthetic-speech` and `synthetic-speech-held-out`: recordings of people who do not exist.
 
-Voices are those of espeak-ng where it is installed, and else made here; faces are drawn. Moods are in the prosody, the
-face and, for half of the sentences, the words; each of them is sometimes that of another mood.
+With them the way from recordings to predictions can be tried. Voices are those of espeak-ng where it is installed,
+and else made here; faces are drawn. Moods are in the prosody, the face and, for half of the sentences, the words;
+each of them is sometimes that of another mood.
 """
 
 import csv
@@ -20,9 +21,10 @@ from ifmmin.data.recordings.clip import Clip
 from ifmmin.data.recordings.decoding import read_frames
 from ifmmin.data.recordings.extractors import Extractor
 
-ROOT = Path("synthetic-speech")
+FOLDERS = {"synthetic-speech": range(5), "synthetic-speech-held-out": range(5, 6)}
+"""And their speakers."""
+
 RATE, FPS, SIDE = 16_000, 10, 96
-SPEAKERS, HELD_OUT = 5, 1
 MISLEADING = 0.15
 """How often sound, face or words are those of another mood."""
 
@@ -163,17 +165,13 @@ def write_table(folder: Path, rows: list[dict[str, str]]) -> None:
 
 
 def main() -> None:
-    """Make the recordings of all speakers, those of the last ones in a folder of their own."""
-    places = {"corpus": range(SPEAKERS), "held-out": range(SPEAKERS, SPEAKERS + HELD_OUT)}
-    for place, speakers in places.items():
-        (ROOT / place / "video").mkdir(parents=True, exist_ok=True)
-        rows = [
-            row
-            for speaker in speakers
-            for row in perform(ROOT / place / "video", speaker, np.random.default_rng(speaker))
-        ]
-        write_table(ROOT / place, rows)
-        print(f"Wrote {len(rows)} synthetic recordings, of nobody, to {ROOT / place}.")  # noqa: T201
+    """Make the recordings of all speakers."""
+    for name, speakers in FOLDERS.items():
+        folder = Path(name)
+        (folder / "video").mkdir(parents=True, exist_ok=True)
+        performed = [perform(folder / "video", speaker, np.random.default_rng(speaker)) for speaker in speakers]
+        write_table(folder, [row for rows in performed for row in rows])
+        print(f"Wrote {sum(map(len, performed))} synthetic recordings, of nobody, to {folder}.")  # noqa: T201
 
 
 if __name__ == "__main__":
