@@ -252,7 +252,8 @@ class Tracker:
         if complete:
             with losses.allow("trained models"):
                 program = outside.program if outside else None
-                log_model(client, run_id, trained_runs(experiment, results.runs), reported, program)
+                runs = trained_runs(experiment, results.runs)
+                log_model(client, run_id, runs, reported, program, experiment.corpus.extractors)
         self._losses.add(losses)
         tags = {"folds": (run.fold for run in results.runs), "seeds": (run.seed for run in results.runs)}
         for name, numbers in tags.items():

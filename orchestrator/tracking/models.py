@@ -8,8 +8,8 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,12 @@ import pandas as pd
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from ifmmin.data.corpus import Features, Provenance
 from ifmmin.data.errors import UserError
 from ifmmin.data.modalities import Modality
+from ifmmin.data.recordings.extractors import ExtractorError, make_extractor
+from ifmmin.data.recordings.extractors import modules as extractor_modules
+from ifmmin.data.recordings.requests import COLUMNS, extract_received
 from ifmmin.model.ensemble import TrainedRun, predict_utterances
 from ifmmin.model.program import Program
 from ifmmin.model.systems import load_program
@@ -37,17 +41,27 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 PROGRAM = "program/program.json"
 """Where a model keeps the program of a system from outside the package."""
 
+EXTRACTORS = "recordings/extractors.json"
+"""Where a model keeps how the features of its modalities are made from recordings."""
+
+_ROOTS = TrainedRun.__module__, extract_received.__module__
 _ARRAYS = "statistics", "weights"
 
 
 def log_model(
-    client: "MlflowClient", run_id: str, runs: Iterable[TrainedRun], identity: str, program: Program | None
+    client: "MlflowClient",
+    run_id: str,
+    runs: Iterable[TrainedRun],
+    identity: str,
+    program: Program | None = None,
+    extractors: Mapping[str, Provenance] | None = None,
 ) -> None:
     """Write trained runs as the model of a run of MLflow, unless that has it; it replaces one of other runs.
 
     Args:
         identity: of these runs.
         program: of the system, if it is from outside the package.
+        extractors: by letter, those of a corpus that was made from recordings.
     """
     from ifmmin.orchestrator.tracking.client import prepare_environment
 
@@ -67,8 +81,11 @@ def log_model(
         content, code, folder = (Path(scratch) / part for part in ("runs", "code", "model"))
         first = write_runs(runs, content)
         if program is not None:
-            _write_program(program, content)
-        _copy_code(code, program)
+            _write(content / PROGRAM, program.content)
+        if extractors:
+            _write(content / EXTRACTORS, {letter: asdict(how) for letter, how in extractors.items()})
+        _copy_code(code, program, recordings=bool(extractors))
+        required = _requirements(program, extractors or {})
         logged = client.create_logged_model(
             run.info.experiment_id, NAME, run_id, tags={OF_RUNS: identity}, params=run.data.params
         )
@@ -78,9 +95,9 @@ def log_model(
             data_path=str(content),
             code_paths=[str(package) for package in code.iterdir()],
             mlflow_model=Model(run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id),
-            signature=_signature(first),
+            signature=_signature(first, COLUMNS if extractors else ()),
             input_example=_example(first),
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _requirements(program)],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in required],
         )
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
@@ -126,6 +143,7 @@ class ServedModel:
     """What MLflow calls: utterances in, predictions out; see `model.ensemble.predict_utterances`."""
 
     runs: list[TrainedRun]
+    extractors: Mapping[str, Provenance] = field(default_factory=dict)
 
     def predict(self, inputs: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Predict the utterances of a frame.
@@ -133,7 +151,8 @@ class ServedModel:
         Args:
             inputs: columns utterance, and the letter of each modality: time steps, each a list of features. A modality
                 that is None, NaN or an empty list, or has no column, is missing; an utterance without any has no row in
-                the answer.
+                the answer. Of a corpus that was made from recordings also audio and video, the content of a file in
+                base64, and text; features that are given are not extracted.
             params: `every_condition`, and `fold` and `seed` of the runs to use, by default all.
 
         Raises:
@@ -152,16 +171,30 @@ class ServedModel:
                 for letter in runs[0].letters
             }
             names = [str(name) for name in inputs["utterance"]]
+            self._extract(names, inputs, features)
             return predict_utterances(runs, names, features, every_condition=bool(params.get("every_condition")))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
+
+    def _extract(self, names: Sequence[str], inputs: pd.DataFrame, features: Features) -> None:
+        """Complete features by those of recordings."""
+        recorded = {column: inputs[column].tolist() for column in COLUMNS if column in inputs}
+        if not recorded or not self.extractors:
+            return
+        for letter, parts in extract_received(names, recorded, self.extractors).items():
+            pairs = zip(features[letter], parts, strict=True)
+            features[letter] = [extracted if known is None else known for known, extracted in pairs]
 
 
 def _load_pyfunc(path: str) -> ServedModel:
     """What MLflow looks for in a model's loader module."""
     if (file := Path(path) / PROGRAM).is_file():
         load_program(Program.of(json.loads(file.read_text(encoding="utf-8"))))
-    return ServedModel(read_runs(Path(path)))
+    extractors = {}
+    if (file := Path(path) / EXTRACTORS).is_file():
+        content = json.loads(file.read_text(encoding="utf-8"))
+        extractors = {letter: Provenance(**how) for letter, how in content.items()}
+    return ServedModel(read_runs(Path(path)), extractors)
 
 
 def _features(letter: str, part: Any) -> NDArray[np.float32] | None:
@@ -173,7 +206,7 @@ def _features(letter: str, part: Any) -> NDArray[np.float32] | None:
         raise UserError(f"Modality {letter} must be time steps, each a list of as many numbers.") from None
 
 
-def _signature(run: TrainedRun) -> "ModelSignature":
+def _signature(run: TrainedRun, recordings: Sequence[str]) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
@@ -181,7 +214,7 @@ def _signature(run: TrainedRun) -> "ModelSignature":
     # Of arrays of doubles MLflow refuses whole numbers, and of strings names that are numbers; `predict` checks both.
     anything = AnyType()  # type: ignore[no-untyped-call]
     inputs: list[ColSpec | TensorSpec] = [ColSpec(anything, "utterance")]
-    inputs += [ColSpec(anything, letter, required=False) for letter in run.letters]
+    inputs += [ColSpec(anything, name, required=False) for name in (*run.letters, *recordings)]
     texts: list[ColSpec | TensorSpec] = [ColSpec("string", name) for name in ("utterance", "condition", "prediction")]
     outputs = [*texts, *(ColSpec("float", f"p_{name}") for name in run.classes)]
     params = [ParamSpec("every_condition", "boolean", False), *(ParamSpec(n, "long", None) for n in ("fold", "seed"))]
@@ -194,28 +227,35 @@ def _example(run: TrainedRun) -> pd.DataFrame:
     return pd.DataFrame({"utterance": ["silence"], **steps})
 
 
-def _write_program(program: Program, folder: Path) -> None:
-    file = folder / PROGRAM
+def _write(file: Path, content: Any) -> None:
     file.parent.mkdir()
-    file.write_text(json.dumps(program.content, indent=2), encoding="utf-8")
+    file.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _requirements(program: Program | None) -> list[str]:
-    """The distributions that a served model needs, with those that a system from outside the package imports."""
-    if program is None:
-        return list(REQUIREMENTS)
-    providers = packages_distributions()
-    others = {name for top in program.imported_packages() for name in providers.get(top, [])}
+def _requirements(program: Program | None, extractors: Mapping[str, Provenance]) -> list[str]:
+    """The distributions that a served model needs, with those of its extractors and of a system from outside."""
+    others = {name for how in extractors.values() for name in _packages(how)}
+    if program is not None:
+        providers = packages_distributions()
+        others |= {name for top in program.imported_packages() for name in providers.get(top, [])}
     return [*REQUIREMENTS, *sorted(others - {*REQUIREMENTS, "ifmmin"})]
 
 
-def _copy_code(folder: Path, program: Program | None) -> None:
+def _packages(how: Provenance) -> Sequence[str]:
+    """The distributions that an extractor imports, where it can be made on this machine."""
+    try:
+        return make_extractor(how.extractor).packages
+    except ExtractorError:
+        return ()
+
+
+def _copy_code(folder: Path, program: Program | None, *, recordings: bool) -> None:
     """The modules that a served model needs, all below `ifmmin`; other modules of their packages are not included."""
     from ifmmin.model.source import reached_modules, source_file
 
     root = Path(__file__).parents[3]
     imported = program.imported_modules() if program else ()
-    for module in (__name__, *reached_modules([TrainedRun.__module__, *imported])):
+    for module in (__name__, *reached_modules([*_ROOTS, *imported, *(extractor_modules() if recordings else ())])):
         file = source_file(module)
         copy = folder / file.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,17 @@
 """Predictions of recordings by trained runs, through the extractors that their corpus was made with."""
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 import ifmmin
 from ifmmin.data.catalogue import folder_for
@@ -17,10 +21,12 @@ from ifmmin.data.modalities import Modality
 from ifmmin.data.recordings.clip import Clip
 from ifmmin.data.recordings.clips import find_clips, windows
 from ifmmin.data.recordings.extractors import make_extractor, whole_spec
+from ifmmin.orchestrator.analysis.trained_runs import trained_runs
 from ifmmin.orchestrator.commands.predict import command as predict
 from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.planning.configuration import Compute, load_configuration
+from ifmmin.orchestrator.tracking.models import NAME, log_model
 from tests.data.recordings.media import RATE, picture, tone, write_media, write_wav
 from tests.orchestrator.conftest import run_in_this_process
 from tests.small import IF_MMIN
@@ -141,6 +147,29 @@ def test_a_long_recording_has_a_timeline_and_its_picture(recorded: tuple[Experim
     assert (tmp_path / "timeline-talk.png").read_bytes().startswith(b"\x89PNG")
     called = ifmmin.predict("spoken", recordings=tmp_path / "talk.wav", every=1, storage=experiment.store.location)
     np.testing.assert_allclose(called["p_low"], pd.read_csv(output)["p_low"])
+
+
+@pytest.mark.slow  # trains, and starts Ray
+def test_a_served_model_takes_recordings(recorded: tuple[Experiment, Path], client: MlflowClient) -> None:
+    experiment, root = recorded
+    run_id = client.create_run(client.create_experiment("recorded")).info.run_id
+    runs = list(trained_runs(experiment, experiment.plan.runs))
+    log_model(client, run_id, runs, "these", None, experiment.corpus.extractors)
+    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/{NAME}")
+    content = base64.b64encode((root / "clips" / "u0.mp4").read_bytes()).decode()
+    rows = [
+        {"utterance": "whole", "video": content, "text": "a "},
+        {"utterance": "deaf", "text": "a "},
+        {"utterance": "known", "video": content, "a": [[0.5] * 80]},
+    ]
+    answer = model.predict(pd.DataFrame(rows)).set_index("utterance")
+    assert answer["condition"].to_dict() == {"whole": "avt", "deaf": "t", "known": "av"}
+    expected = ifmmin.predict("spoken", recordings=root / "clips" / "u0.mp4", storage=experiment.store.location)
+    probabilities = ["p_low", "p_high"]
+    np.testing.assert_allclose(answer.loc[["whole"], probabilities], expected[probabilities], rtol=1e-4)
+    for cell, why in {"no base64": "audio must be the content of a file in base64", "bm90": "cannot be read"}.items():
+        with pytest.raises(MlflowException, match=why):
+            model.predict(pd.DataFrame([{"utterance": "one", "audio": cell}]))
 
 
 def test_extractors_that_are_not_those_of_the_corpus_are_refused(

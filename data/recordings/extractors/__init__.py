@@ -17,7 +17,7 @@ from ifmmin.data.errors import nearest
 from ifmmin.data.paths import expand
 from ifmmin.data.recordings.extractors.extractor import Extractor, ExtractorError, Reads
 
-__all__ = ["DEFAULTS", "GROUP", "Extractor", "ExtractorError", "available", "make_extractor", "whole_spec"]
+__all__ = ["DEFAULTS", "GROUP", "Extractor", "ExtractorError", "available", "make_extractor", "modules", "whole_spec"]
 
 GROUP = "ifmmin.extractors"
 
@@ -47,6 +47,11 @@ def available() -> list[str]:
     """The extractors that can be named; those that need a model with the word for it."""
     models = [f"{name}:{'FILE' if name == 'onnx' else 'FOLDER'}" for name in _OF_MODELS]
     return [*_BUILT_IN, *models, *sorted(entry.name for entry in entry_points(group=GROUP)), "FILE.py:NAME"]
+
+
+def modules() -> list[str]:
+    """The modules of this package that define extractors."""
+    return sorted({f"{_PACKAGE}.{place.partition(':')[0]}" for place in (*_BUILT_IN.values(), *_OF_MODELS.values())})
 
 
 def make_extractor(spec: str, device: str = "cpu") -> Extractor:

@@ -49,6 +49,9 @@ class Extractor(ABC):
     encoder: Literal["lstm", "textcnn", "linear"] = "lstm"
     hyperparameters: Mapping[str, Any] = {}
     weights: str = ""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions that it imports, beside those that `ifmmin` needs; a served model names them."""
+
     uses_gpu: ClassVar[bool] = False
     """Whether it computes on a GPU where there is one."""
 

@@ -55,6 +55,7 @@ class Face(Extractor):
     dimension = DESCRIPTORS + EXPRESSIONS + 1
     rate = RATE
     licence = "MIT; the expressions were learnt from FER-2013"
+    packages = ("av", "h5py", "opencv-python-headless")
     hyperparameters = {"rate": RATE, "side": LONGER_SIDE, "clear": CLEAR}  # noqa: RUF012  (nothing changes it)
 
     def __init__(self) -> None:

@@ -38,6 +38,7 @@ class _Model(Extractor):
     """
 
     licence = "that of the model in the folder"
+    packages = ("av", "scipy", "transformers")
     uses_gpu = True
     kind: str
     unused: tuple[str, ...] = ("pooler", "masked_spec_embed", "decoder")

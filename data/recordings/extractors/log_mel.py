@@ -31,6 +31,7 @@ class LogMel(Extractor):
     dimension = BANDS
     rate = 10.0
     licence = "MIT"
+    packages = ("av", "scipy")
 
     def extract(self, clip: Clip) -> Features:
         """Ten frames a second; the last stands for what is left."""

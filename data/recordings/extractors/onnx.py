@@ -52,6 +52,7 @@ class OnnxModel(Extractor):
     version = "1"
     reads = "video"
     licence = "that of the network"
+    packages = ("av", "h5py", "onnxruntime", "opencv-python-headless", "PyYAML")
 
     def __init__(self, file: Path) -> None:
         need("onnxruntime", "onnxruntime", "onnx")

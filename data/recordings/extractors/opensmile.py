@@ -29,6 +29,7 @@ class _LowLevelDescriptors(Extractor):
     reads = "audio"
     rate = 10.0
     licence = LICENCE
+    packages = ("av", "opensmile", "scipy")
     padding: Literal["constant", "line"]
     """What `scipy.signal.resample_poly` assumes beyond the ends of a clip."""
 

@@ -22,6 +22,7 @@ class WordLlama(Extractor):
     dimension = 256
     licence = "MIT; the table is derived from Meta's Llama 2"
     encoder = "textcnn"
+    packages = ("tokenizers", "wordllama")
 
     def __init__(self) -> None:
         need("tokenizers", "tokenizers", self.name)
