@@ -23,7 +23,9 @@ def calibrate(predictions: pd.DataFrame) -> pd.DataFrame:
     bins = frame.groupby(["system", "condition", "bin"], sort=False).agg(
         utterances=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
     )
-    return bins.sort_index(level="bin", sort_remaining=False).reset_index()
+    systems = {system: index for index, system in enumerate(dict.fromkeys(predictions["system"]))}
+    in_order = bins.sort_index(level="bin", sort_remaining=False).reset_index()
+    return in_order.sort_values("system", key=lambda names: names.map(systems), kind="stable", ignore_index=True)
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> pd.DataFrame:

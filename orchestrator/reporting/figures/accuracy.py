@@ -37,10 +37,8 @@ def scores_by_condition(scores: pd.DataFrame, share: float, modalities: Sequence
     letters = f"the letters are the available modalities ({', '.join(f'{m.letter}: {m.title}' for m in modalities)})"
     if is_grouped(scores):
         letters = f"each mean is over the conditions with as many available modalities; in the last, {letters}"
-    caption = (
-        f"Test accuracy by condition: {letters}, the average is over all conditions that lack a modality. "
-        f"Means over {count_runs(scores)}. {_INTERVALS}"
-    )
+    average = ", the average is over all conditions that lack a modality" if len(columns) > 1 else ""
+    caption = f"Test accuracy by condition: {letters}{average}. Means over {count_runs(scores)}. {_INTERVALS}"
     return Drawing(drawing.name, drawing.figure, caption)
 
 
@@ -116,7 +114,8 @@ def _by_condition(
     """A panel for each metric: a point with its interval for each system and column."""
     systems = list(dict.fromkeys(estimates["system"]))
     step = min(0.16, 0.8 / len(systems))
-    figure, axes = panels(len(METRICS), 1, width=9.6, height=2.9)
+    width = min(9.6, max(6.6, 1.2 * len(columns) + 1))  # as long as the legend at least
+    figure, axes = panels(len(METRICS), 1, width=width, height=2.9)
     for panel, metric in zip(axes, METRICS, strict=True):
         for index, system in enumerate(systems):
             part = estimates[(estimates["system"] == system) & (estimates["metric"] == metric)]
@@ -138,8 +137,10 @@ def _by_condition(
             panel.axvline((left + right) / 2, color="0.9", linewidth=0.8)
         panel.set_ylabel(label.format(metric.upper()))
         panel.set_xticks(positions, columns)
+        panel.set_xlim(positions[0] - 0.7, positions[-1] + 0.7)
         panel.grid(axis="y", alpha=0.3)
         panel.set_axisbelow(True)
-    columns_of_legend = ceil(len(systems) / ceil(len(systems) / 5))
+    most = 5 if width > 8 else 3
+    columns_of_legend = ceil(len(systems) / ceil(len(systems) / most))
     axes[0].legend(frameon=False, ncols=columns_of_legend, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     return Drawing(name, figure, "")
