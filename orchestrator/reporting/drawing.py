@@ -4,6 +4,7 @@ import io
 import textwrap
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +14,13 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)), (0, (3, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def style(index: int) -> tuple[str, str, Any]:
+    """The colour, marker and line of the system with this index; no two of 64 have the same."""
+    turn = index + index // len(COLOURS)
+    return COLOURS[index % len(COLOURS)], MARKERS[turn % len(MARKERS)], LINES[turn % len(LINES)]
+
 
 _CHARACTERS_PER_INCH = 15
 _DOTS_PER_INCH = 120

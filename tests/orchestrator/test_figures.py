@@ -14,7 +14,7 @@ from ifmmin.orchestrator.analysis.scores import columns_of
 from ifmmin.orchestrator.analysis.statistics import corrected_t
 from ifmmin.orchestrator.experiment import Experiment
 from ifmmin.orchestrator.reporting import figures, lettering
-from ifmmin.orchestrator.reporting.drawing import Drawing
+from ifmmin.orchestrator.reporting.drawing import Drawing, style
 from ifmmin.orchestrator.reporting.lettering import label
 from tests.small import ALL_CONDITIONS, LETTERS
 
@@ -204,3 +204,9 @@ def test_the_embedding_has_100_or_all_test_utterances_in_seven_states(finished_e
     pd.testing.assert_frame_equal(embedded.points, again)
     (panel,) = drawn(figures.embedding(embedded)).axes
     assert labels(panel) == ["a", "v", "t", "av", "at", "vt", "all modalities"]
+
+
+def test_no_two_of_many_systems_look_the_same() -> None:
+    styles = [style(index) for index in range(24)]
+    assert len({(colour, marker) for colour, marker, _ in styles}) == 24
+    assert len({(colour, str(line)) for colour, _, line in styles}) == 24

@@ -14,7 +14,7 @@ from ifmmin.orchestrator.analysis.robustness import curve_intervals
 from ifmmin.orchestrator.analysis.scores import AVERAGE, METRICS, columns_in
 from ifmmin.orchestrator.analysis.statistics import cost_of_missing, intervals
 from ifmmin.orchestrator.planning.catalogue import catalogue
-from ifmmin.orchestrator.reporting.drawing import COLOURS, LINES, MARKERS, Drawing, panels
+from ifmmin.orchestrator.reporting.drawing import Drawing, panels, style
 from ifmmin.orchestrator.reporting.tables import count_runs, is_grouped
 
 _INTERVALS = "Bars are 95% confidence intervals by the corrected resampled t-test; a single run has none."
@@ -94,13 +94,13 @@ def _draw_rates(panel: Axes, estimates: pd.DataFrame) -> None:
     """A line with a band for each system."""
     for index, (system, part) in enumerate(estimates.groupby("system", sort=False)):
         rates, mean, low, high = (part[key].to_numpy(float) for key in ("rate", "mean", "low", "high"))
-        colour = COLOURS[index % len(COLOURS)]
+        colour, marker, line = style(index)
         panel.plot(
             rates,
             100 * mean,
             color=colour,
-            linestyle=LINES[index % len(LINES)],
-            marker=MARKERS[index % len(MARKERS)],
+            linestyle=line,
+            marker=marker,
             markersize=4,
             label=str(system),
         )
@@ -120,14 +120,15 @@ def _by_condition(
         for index, system in enumerate(systems):
             part = estimates[(estimates["system"] == system) & (estimates["metric"] == metric)]
             values = 100 * part.set_index("condition").reindex(list(columns))[["mean", "low", "high"]]
+            colour, marker, _ = style(index)
             shift = (index - (len(systems) - 1) / 2) * step
             below, above = values["mean"] - values["low"], values["high"] - values["mean"]
             panel.errorbar(
                 positions + shift,
                 values["mean"],
                 None if below.isna().all() else [below, above],
-                fmt=MARKERS[index % len(MARKERS)],
-                color=COLOURS[index % len(COLOURS)],
+                fmt=marker,
+                color=colour,
                 markersize=5,
                 elinewidth=1.1,
                 capsize=1.5,
