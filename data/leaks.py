@@ -33,6 +33,9 @@ _FEW_VALUES = 8
 _SAMPLE = 2000
 _DIFFERENT = 0.1
 
+Row: TypeAlias = tuple[str, str, str, str, str]
+"""Of a table of leaks: what is shared, by which sets, how much, in which folds, and the first names."""
+
 Groups: TypeAlias = NDArray[np.int64]
 """For each utterance the number of what it shares with others, -1 where it shares nothing, (utterances,)."""
 
@@ -94,16 +97,16 @@ def alike(leaks: Iterable[Leak]) -> list[list[Leak]]:
     return list(groups.values())
 
 
-def leak_table(corpus: Corpus, leaks: Sequence[Leak]) -> list[tuple[str, str, str, str, str]]:
-    """For each group of `alike`: what is shared, by which sets, how much, in which folds, and the first names."""
+def leak_table(corpus: Corpus, leaks: Sequence[Leak]) -> list[Row]:
+    """A row for each group of `alike`."""
     rows = []
     for group in alike(leaks):
         first, counts = group[0], [leak.count for leak in group]
         what = first.kind if first.kind.startswith("similar") else f"same {first.kind}"
         of = f" ({first.of} alone)" if len(first.of) < len(corpus.letters) and first.of else ""
         count = f"{min(counts):,}" + (f" to {max(counts):,}" if max(counts) > min(counts) else "")
-        folds = "all" if len(group) == len(corpus.folds) else listed([str(leak.fold) for leak in group], 6)
-        rows.append((f"{what}{of}", " and ".join(first.sets), count, folds, listed(first.names, 3)))
+        folds = "all" if len(group) == len(corpus.folds) else listed([str(leak.fold) for leak in group], 3)
+        rows.append((f"{what}{of}", ", ".join(first.sets), count, folds, listed(first.names, 2)))
     return rows
 
 
@@ -132,7 +135,8 @@ def standardised(means: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     deviations = means.std(0)
     varying = deviations > np.maximum(np.finfo(np.float32).eps * np.abs(means).max(0), np.finfo(np.float32).tiny)
-    return np.clip((means[:, varying] - means[:, varying].mean(0)) / deviations[varying], -3, 3)
+    features: NDArray[np.float64] = (means[:, varying] - means[:, varying].mean(0)) / deviations[varying]
+    return features.clip(-3, 3)
 
 
 def shows_something(sequences: Sequences, means: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -327,7 +331,8 @@ def _close_pairs(directions: NDArray[np.float32], neighbours: int, reach: float)
 
 def _distances(cosines: NDArray[np.floating]) -> NDArray[np.floating]:
     """Between points of the unit sphere."""
-    return np.sqrt(np.maximum(2 - 2 * cosines, 0))
+    distances: NDArray[np.floating] = np.sqrt(np.maximum(2 - 2 * cosines, 0))
+    return distances
 
 
 def _connected(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

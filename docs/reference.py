@@ -79,7 +79,7 @@ def describe_command(path: str, command: Any) -> str:
     """A section on one command."""
     parameters = [item for item in command.params if item.name != "help"]
     arguments = [item for item in parameters if item.param_type_name == "argument"]
-    usage = " ".join([path, *(argument_name(item) for item in arguments), "[OPTIONS]"])
+    usage = " ".join([path, *(in_usage(item) for item in arguments), "[OPTIONS]"])
     parts = [f"## {path}", paragraphs(command.help), f"```text\n{usage}\n```"]
     if parameters:
         rows = [describe_parameter(item) for item in parameters]
@@ -87,6 +87,11 @@ def describe_command(path: str, command: Any) -> str:
     if command.epilog:
         parts.append(re.sub(r"^Example: (.*)$", r"Example: `\1`", command.epilog))
     return "\n\n".join(parts)
+
+
+def in_usage(argument: Any) -> str:
+    """An argument, in brackets where it may be left out."""
+    return argument_name(argument) if argument.required else f"[{argument_name(argument)}]"
 
 
 def describe_parameter(parameter: Any) -> list[str]:

@@ -1,12 +1,11 @@
 """`ifmmin data`: list, describe, audit, import or synthesise corpora."""
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ifmmin.orchestrator.commands import options
+from ifmmin.orchestrator.commands import describe, options
 from ifmmin.orchestrator.commands.options import DEFAULT_STORAGE, AsJson, Storage, shown_command
 from ifmmin.orchestrator.commands.selection import selects
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, describe, audit, import or synthesise corpora.")
 import_app = typer.Typer(no_args_is_help=True, help="Import a corpus from the layout it comes in.")
 app.add_typer(import_app, name="import")
-
-CorpusName = Annotated[str, typer.Argument(help="A corpus that `ifmmin data list` shows.")]
 
 
 @app.command("list", epilog="Example: ifmmin data list")
@@ -41,22 +38,11 @@ def list_corpora(storage: Storage = DEFAULT_STORAGE) -> None:
     Console().print(table)
 
 
-@app.command(epilog="Example: ifmmin data describe digits")
-def describe(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
-    """Describe a corpus: sizes, classes, lengths, folds."""
-    import json
-
-    from ifmmin.data.catalogue import find_corpus
-
-    description = _description(find_corpus(name, storage))
-    if as_json:
-        typer.echo(json.dumps(description, indent=2))
-    else:
-        _show_description(description)
+app.command("describe", epilog=describe.EXAMPLE)(describe.command)
 
 
 @app.command(epilog="Example: ifmmin data audit digits")
-def audit(name: CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+def audit(name: describe.CorpusName, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """Check for what could make results wrong: overlaps, repeated folds, broken features, and more."""
     import json
     from dataclasses import asdict
@@ -183,87 +169,6 @@ def keep(corpus: "Corpus", findings: "list[Finding]", storage: str) -> None:
     folds = f"{len(corpus.folds)} fold{'s' if len(corpus.folds) > 1 else ''}"
     typer.echo(f"Imported '{corpus.name}': {len(corpus):,} utterances, {folds}.")
     typer.echo(f"Next: {shown_command('run', 'demo', '--corpus', corpus.name, storage=storage)}")
-
-
-def _description(corpus: "Corpus") -> dict[str, object]:
-    from dataclasses import asdict
-
-    import numpy as np
-
-    quantiles = (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
-    counts = np.bincount(corpus.labels, minlength=len(corpus.classes)).tolist()
-    return {
-        "name": corpus.name,
-        "about": corpus.about,
-        "fingerprint": corpus.fingerprint,
-        "utterances": len(corpus),
-        "speakers": None if corpus.speakers is None else len({*corpus.speakers} - {None}),
-        "dialogues": _dialogues(corpus),
-        "classes": dict(zip(corpus.classes, counts, strict=True)),
-        "modalities": {
-            modality.letter: {
-                "title": modality.title,
-                "features": corpus.dimensions[modality.letter],
-                "encoder": modality.encoder,
-                "standardised": modality.standardised,
-                "missing": int((lengths == 0).sum()),
-                "lengths": {f"{q:.0%}": int(np.quantile(lengths[lengths > 0], q)) for q in quantiles},
-            }
-            for modality in corpus.modalities
-            for lengths in [corpus.sequences[modality.letter].lengths]
-        },
-        "folds": {
-            number: {"train": len(fold.train), "validation": len(fold.validation), "test": len(fold.test)}
-            for number, fold in sorted(corpus.folds.items())
-        },
-        "best": dict(corpus.best),
-        "extractors": {letter: asdict(how) for letter, how in corpus.extractors.items()},
-    }
-
-
-def _dialogues(corpus: "Corpus") -> dict[str, int] | None:
-    """How many there are, and how many utterances the longest has."""
-    if "dialogue" not in corpus.utterances.column_names:
-        return None
-    sizes = Counter(name for name in corpus.utterances["dialogue"].to_pylist() if name is not None)
-    return {"count": len(sizes), "longest": max(sizes.values(), default=0)}
-
-
-def _show_description(description: dict) -> None:  # type: ignore[type-arg]
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    speakers = description["speakers"]
-    console.print(f"[bold]{description['name']}[/]: {escape(description['about'])}")
-    console.print(f"{description['utterances']:,} utterances, {speakers or 'unknown'} speakers")
-    if description["dialogues"]:
-        console.print("{count:,} dialogues of up to {longest:,} utterances".format(**description["dialogues"]))
-    console.print(f"fingerprint {description['fingerprint']}")
-    classes = ", ".join(f"{name} {count:,}" for name, count in description["classes"].items())
-    console.print(f"classes: {escape(classes)}")
-    if description["best"]:
-        best = ", ".join(f"{condition} {100 * value:.1f}" for condition, value in description["best"].items())
-        console.print(f"best possible WA in %: {best}")
-    about = ("modality", "title", "features", "encoder", "standardised", "missing")
-    modalities = Table(*about, title="modalities", title_justify="left")
-    quantiles = next(iter(description["modalities"].values()))["lengths"]
-    lengths = Table("modality", *quantiles, title="time steps", title_justify="left")
-    for letter, values in description["modalities"].items():
-        standardised = "in each fold" if values["standardised"] else "no"
-        facts = escape(values["title"]), str(values["features"]), values["encoder"], standardised
-        modalities.add_row(letter, *facts, f"{values['missing']:,}")
-        lengths.add_row(letter, *map(str, values["lengths"].values()))
-    console.print(modalities)
-    console.print(lengths)
-    for letter, how in description["extractors"].items():
-        line = f"{letter} was made from recordings by {how['extractor']}, version {how['version']} ({how['licence']})"
-        console.print(line, markup=False, soft_wrap=True)
-    folds = Table("fold", "train", "validation", "test", title="folds", title_justify="left")
-    for number, sizes in description["folds"].items():
-        folds.add_row(str(number), *(f"{size:,}" for size in sizes.values()))
-    console.print(folds)
 
 
 def _show_findings(name: str, findings: "list[Finding]") -> None:

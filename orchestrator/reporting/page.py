@@ -1,28 +1,26 @@
-"""The page of a report: one self-contained HTML file, made from the template beside it."""
+"""The page of a report: one self-contained HTML file."""
 
-import base64
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata, resources
+from importlib import metadata
 from itertools import groupby
 
-import jinja2
 import numpy as np
 import pandas as pd
 import yaml
 
-from ifmmin.data.audit import audit
-from ifmmin.data.corpus import Corpus, Provenance, Sequences
 from ifmmin.orchestrator.analysis.calibration import expected_calibration_error
 from ifmmin.orchestrator.analysis.experiment import Analysis, Details
 from ifmmin.orchestrator.analysis.scores import METRICS, columns_in, conditions_in, panels_in
 from ifmmin.orchestrator.analysis.statistics import SIGNIFICANT, Comparison
 from ifmmin.orchestrator.analysis.subgroups import GAPS
 from ifmmin.orchestrator.execution.pace import in_words
+from ifmmin.orchestrator.reporting.corpus_page import corpus_section
 from ifmmin.orchestrator.reporting.description import describe_system
 from ifmmin.orchestrator.reporting.drawing import Drawing
+from ifmmin.orchestrator.reporting.rendering import embed, render
 from ifmmin.orchestrator.reporting.tables import (
     MARK,
     ConditionRow,
@@ -31,7 +29,6 @@ from ifmmin.orchestrator.reporting.tables import (
     make_blocks,
     make_condition_blocks,
     notes,
-    signed,
     written_counts,
 )
 from ifmmin.version import package_version
@@ -42,27 +39,26 @@ SUBGROUP_METRIC = "ua"
 
 
 def render_page(
-    analysis: Analysis, details: Details, drawings: Sequence[Drawing], of_systems: Mapping[str, Sequence[Drawing]]
+    analysis: Analysis,
+    details: Details,
+    drawings: Sequence[Drawing],
+    of_systems: Mapping[str, Sequence[Drawing]],
+    of_corpus: Sequence[Drawing],
 ) -> str:
     """The page of a report, as HTML.
 
     Args:
         drawings: the figures that compare systems.
         of_systems: the other figures of each system.
+        of_corpus: the figures of the corpus.
     """
-    text = (resources.files(__package__) / "templates" / "report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["signed"] = signed
-    environment.filters["by_size"] = _by_size
     experiment, results = analysis.experiment, analysis.results
     configuration, corpus = experiment.configuration, experiment.corpus
-    return environment.from_string(text).render(
+    return render(
+        "report.html",
+        by_size=_by_size,
         name=configuration.name,
-        corpus=corpus,
-        corpus_facts=_facts(corpus),
-        findings=audit(corpus),
+        **corpus_section(corpus, of_corpus),
         complete=len(results.runs),
         planned=len(experiment.plan.runs),
         headline=analysis.headline,
@@ -86,8 +82,8 @@ def render_page(
         subgroups=_subgroups(details, panels_in(details.calibration)),
         subgroup_metric=SUBGROUP_METRIC.upper(),
         gap_meanings=GAPS,
-        drawings=[_embed(drawing) for drawing in drawings],
-        system_drawings={system: [_embed(drawing) for drawing in figures] for system, figures in of_systems.items()},
+        drawings=[embed(drawing) for drawing in drawings],
+        system_drawings={system: [embed(drawing) for drawing in figures] for system, figures in of_systems.items()},
         times=[(system, in_words(run), in_words(total)) for system, (run, total) in results.seconds.items()],
         descriptions={system: describe_system(experiment, system) for system in results.systems},
         configuration=yaml.safe_dump(configuration.model_dump(mode="json", exclude={"storage"}), sort_keys=False),
@@ -153,56 +149,6 @@ def _in_order(frame: pd.DataFrame, columns: Sequence[str]) -> list[pd.Series]:
     """The rows of these conditions; NaN where there is none."""
     by_condition = {row["condition"]: row for _, row in frame.iterrows()}
     return [by_condition.get(column, pd.Series(np.nan, frame.columns)) for column in columns]
-
-
-def _embed(drawing: Drawing) -> dict[str, str]:
-    return {"image": base64.b64encode(drawing.image).decode(), "caption": drawing.caption}
-
-
-def _facts(corpus: Corpus) -> list[tuple[str, str]]:
-    counts = np.bincount(corpus.labels, minlength=len(corpus.classes)).tolist()
-    sizes = {n: f"{len(f.train):,} / {len(f.validation):,} / {len(f.test):,}" for n, f in sorted(corpus.folds.items())}
-    alike = len(set(sizes.values())) == 1
-    folds = (
-        f"{len(sizes)}, each {next(iter(sizes.values()))}"
-        if alike
-        else "; ".join(f"{n}: {s}" for n, s in sizes.items())
-    )
-    return [
-        ("about", corpus.about),
-        ("utterances", f"{len(corpus):,}"),
-        ("speakers", str(len({*corpus.speakers} - {None})) if corpus.speakers is not None else "unknown"),
-        ("classes", ", ".join(f"{name} {count:,}" for name, count in zip(corpus.classes, counts, strict=True))),
-        *(
-            (
-                f"{modality.letter}: {modality.title}",
-                _features(corpus.sequences[modality.letter])
-                + (", standardised with each fold's training set" if modality.standardised else "")
-                + _extractor(corpus.extractors.get(modality.letter)),
-            )
-            for modality in corpus.modalities
-        ),
-        ("folds (train / validation / test)", folds),
-        ("fingerprint", corpus.fingerprint),
-        *(
-            [("best possible WA in %", ", ".join(f"{c} {100 * v:.1f}" for c, v in corpus.best.items()))]
-            if corpus.best
-            else []
-        ),
-    ]
-
-
-def _extractor(how: Provenance | None) -> str:
-    """What the features were made with, if that is known."""
-    return f"; made from recordings by {how.extractor}, version {how.version} ({how.licence})" if how else ""
-
-
-def _features(sequences: Sequences) -> str:
-    present = sequences.lengths[sequences.lengths > 0]
-    lacking = len(sequences) - len(present)
-    return f"{sequences.dimension} features, {present.min()} to {present.max()} time steps" + (
-        f", missing for {lacking:,} of {len(sequences):,} utterances" if lacking else ""
-    )
 
 
 def _versions() -> list[tuple[str, str]]:

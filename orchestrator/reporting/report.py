@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ifmmin.orchestrator.analysis.corpus import analyse_corpus
 from ifmmin.orchestrator.analysis.experiment import Analysis, Details, analyse, analyse_details, details_of
 from ifmmin.orchestrator.analysis.scores import pool
 from ifmmin.orchestrator.reporting import figures, formats
@@ -19,19 +20,22 @@ class Report:
     Attributes:
         drawings: figures that compare systems.
         of_systems: the other figures of each system.
+        of_corpus: figures of the corpus.
     """
 
     analysis: Analysis
     details: Details
     drawings: Sequence[Drawing]
     of_systems: Mapping[str, Sequence[Drawing]]
+    of_corpus: Sequence[Drawing]
 
 
 def make_report(analysis: Analysis) -> Report:
     """The report of an experiment; takes seconds for its figures."""
     details = analyse_details(analysis)
     of_systems = {system: _draw_system(analysis, details, system) for system in analysis.results.systems}
-    return Report(analysis, details, list(_draw_comparison(analysis, details)), of_systems)
+    of_corpus = list(figures.corpus_figures(analyse_corpus(analysis.experiment.corpus)))
+    return Report(analysis, details, list(_draw_comparison(analysis, details)), of_systems, of_corpus)
 
 
 def report_of(report: Report, system: str) -> Report:
@@ -41,14 +45,15 @@ def report_of(report: Report, system: str) -> Report:
         return report
     analysis = analyse(whole.experiment, whole.results.of(system))
     details = details_of(report.details, system)
-    return Report(analysis, details, list(_draw_comparison(analysis, details)), {system: report.of_systems[system]})
+    drawings, of_systems = list(_draw_comparison(analysis, details)), {system: report.of_systems[system]}
+    return Report(analysis, details, drawings, of_systems, report.of_corpus)
 
 
 def report_files(report: Report) -> dict[str, bytes]:
     """All files by relative path; `report.html` needs none of the others."""
     analysis, details = report.analysis, report.details
     texts = {
-        "report.html": render_page(analysis, details, report.drawings, report.of_systems),
+        "report.html": render_page(analysis, details, report.drawings, report.of_systems, report.of_corpus),
         "table.md": formats.markdown(analysis.summary, analysis.comparison, analysis.remarks) + "\n",
         "table.tex": formats.latex(analysis.summary, analysis.comparison, analysis.remarks) + "\n",
         "table.csv": formats.csv(analysis.summary),
@@ -77,6 +82,7 @@ def _frames(analysis: Analysis, details: Details) -> Iterator[tuple[str, pd.Data
 
 def _folders(report: Report) -> Iterator[tuple[str, Sequence[Drawing]]]:
     yield "figures", report.drawings
+    yield "figures/corpus", report.of_corpus
     for system, drawings in report.of_systems.items():
         yield "figures" if len(report.of_systems) == 1 else f"figures/{system}", drawings
 

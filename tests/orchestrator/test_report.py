@@ -102,7 +102,7 @@ def test_the_page_is_complete_and_needs_no_other_file(files: dict[str, bytes]) -
         "The corpus",
         "Configuration and versions",
     ]
-    assert len(page.images) == 10  # four that compare, three of each system
+    assert len(page.images) == 13  # four that compare, three of each system, three of the corpus
     assert all(image.startswith("data:image/png;base64,") for image in page.images)
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 
@@ -140,7 +140,9 @@ def test_there_are_tables_and_figures_for_papers_and_programs(files: dict[str, b
     shared = {"scores_by_condition", "cost_of_missing_modalities", "invariance_curve", "invariant_features"}
     drawn = ("confusion_matrices", "reliability_diagrams", "loss_curves")
     of_systems = {f"{system}/{name}" for system in ("fusion", "if-mmin") for name in drawn}
-    assert set(files) == tables | {f"figures/{name}.{kind}" for name in shared | of_systems for kind in ("png", "pdf")}
+    of_corpus = {f"corpus/{name}" for name in ("lengths", "classes_by_set", "components_by_class")}
+    names = shared | of_systems | of_corpus
+    assert set(files) == tables | {f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")}
 
 
 def test_the_numbers_are_those_of_the_results(compared: Experiment, files: dict[str, bytes]) -> None:

@@ -5,12 +5,14 @@ from ifmmin.orchestrator.reporting.figures.accuracy import (
     robustness_curves,
     scores_by_condition,
 )
+from ifmmin.orchestrator.reporting.figures.corpus import corpus_figures
 from ifmmin.orchestrator.reporting.figures.embeddings import embedding
 from ifmmin.orchestrator.reporting.figures.losses import featured_loss_curves, loss_curves
 from ifmmin.orchestrator.reporting.figures.predictions import confusion_matrices, reliability_diagrams
 
 __all__ = [
     "confusion_matrices",
+    "corpus_figures",
     "cost_of_missing_modalities",
     "embedding",
     "featured_loss_curves",
