@@ -3,7 +3,7 @@
 FILE.csv (.tsv, .parquet)   columns utterance, and set or fold or both
 FILE.json                   {"1": {"train": [names], "validation": [names], "test": [names]}}, or a list of such folds,
                             or one of them; lists of names by fold; a fold or a set for each name; records (see below)
-FILE.jsonl                  a record in each line, with utterance (or key, name, id), and set or fold or both
+FILE.jsonl                  a record in each line, with utterance (or key, name, file, path), and set or fold or both
 FILE.npz                    arrays of names, called train, validation and test, or fold1_train and so on
 FOLDER                      a file (also .npy, .txt) for each set, such as fold_1/test.jsonl or 1/tst_int2name.npy
 
@@ -16,7 +16,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +40,9 @@ SET_NAMES: dict[SetName, tuple[str, ...]] = {
 EVALUATION = ("eval", "evaluation")
 """Names of the test set where there is a validation set, and of the validation set where there is a test set."""
 
-NAME_KEYS = ("utterance", "key", "name", "id", "utterance_id", "file", "filename")
-"""Under which of these keys, the first that is there, a record of JSON has the name of its utterance."""
+NAME_KEYS = ("utterance", "key", "name", "id", "utterance_id")
+FILE_KEYS = ("file", "filename", "path", "wav")
+"""Under which of these keys, the first that is there, a record of JSON has the name or the file of its utterance."""
 
 _WORDS = frozenset([*(word for words in SET_NAMES.values() for word in words), *EVALUATION])
 _FORMATS = ("jsonl", "json", "npy", *FORMATS, "txt")
@@ -269,8 +270,8 @@ def _from_json(members: Members, node: object, number: str, word: str) -> None:
             members.add(number or "1", word, name)
     elif isinstance(node, list) and all(isinstance(row, dict) and _name_key(row) for row in node):
         for row in node:
-            name = _without_dataset(str(row[_name_key(row)]), row)
-            members.add(str(row.get("fold", number or "1")), str(row.get("set", row.get("split", word))), name)
+            fold, set_word = row.get("fold", number or "1"), row.get("set", row.get("split", word))
+            members.add(str(fold), str(set_word), _name_in(row))
     elif isinstance(node, list) and all(isinstance(part, list | dict) for part in node):
         for place, part in enumerate(node, 1):
             _from_json(members, part, str(place), word)
@@ -284,6 +285,8 @@ def _from_object(members: Members, node: dict[str, object], number: str, word: s
         for name, value in node.items():  # an assignment of utterances to folds or sets
             is_set = isinstance(value, str) and value.casefold() in _WORDS
             members.add(number or "1" if is_set else str(value), str(value) if is_set else word, name)
+    elif len(node) == 1 and next(iter(node)).casefold() in ("folds", "splits"):
+        _from_json(members, values[0], number, word)
     elif all(any(_key(key)) for key in node):
         for key, value in node.items():
             set_word, fold = _key(key)
@@ -302,7 +305,13 @@ def _without_dataset(name: str, record: object) -> str:
 
 
 def _name_key(record: dict[str, object]) -> str:
-    return next((key for key in NAME_KEYS if key in record), "")
+    return next((key for key in (*NAME_KEYS, *FILE_KEYS) if key in record), "")
+
+
+def _name_in(record: dict[str, object]) -> str:
+    key = _name_key(record)
+    text = str(record[key])
+    return _without_dataset(text, record) if key in NAME_KEYS else PurePosixPath(text).stem
 
 
 def _key(key: str, *, anywhere: bool = False) -> tuple[str, str]:

@@ -409,6 +409,14 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "records": lambda tmp: write_json(
         tmp / "f.json", [{"utterance": n, "fold": k} for k, sets in five_folds().items() for n in sets["test"]]
     ),
+    "records of files": lambda tmp: write_json(
+        tmp / "h.json",
+        {
+            "folds": [
+                {s: [{"path": f"x/{n}.wav"} for n in names] for s, names in f.items()} for f in five_folds().values()
+            ]
+        },
+    ),
     "arrays": lambda tmp: as_arrays(tmp / "g.npz"),
     "folders of MMIN": lambda tmp: as_mmin(tmp / "target"),
 }
