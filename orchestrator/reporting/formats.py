@@ -73,7 +73,7 @@ def _conditions_table(
     if rows[0].count:
         shown.add_column("n", justify="right", no_wrap=True)
     for system in systems:
-        shown.add_column(system.replace("-", "-\u200b"), justify="right", min_width=9, overflow="fold")
+        shown.add_column(system, justify="right", min_width=9, overflow="fold")
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         cells = [_text(cell, deviation, bold="[bold]{}[/]".format) for cell in row.cells[first : first + len(systems)]]
         ends = following is None or len(following.condition) > len(row.condition)
