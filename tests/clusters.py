@@ -165,10 +165,10 @@ def free_port() -> int:
 def end_with_children(process: "subprocess.Popen[str]") -> None:
     """End a head: the processes below it, by their numbers, then itself."""
     below: set[int] = set()
-    found = {process.pid}
-    while found:
-        below |= found
-        found = {pid for pid, parent, _ in processes() if parent in below} - below
+    level = {process.pid}
+    while level:
+        below |= level
+        level = {pid for pid, parent, _ in processes() if parent in below} - below
     process.terminate()
     try:
         process.wait(20)

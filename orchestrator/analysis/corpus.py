@@ -104,8 +104,7 @@ def _principal(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], tupl
     from sklearn.decomposition import PCA
 
     count = min(2, *features.shape)
-    solver = "full" if min(features.shape) < 10 else "randomized"
-    pca = PCA(count, svd_solver=solver, random_state=0)
+    pca = PCA(count, random_state=0)
     plane = np.zeros((len(features), 2))
     plane[:, :count] = pca.fit_transform(features)
     explained = np.zeros(2)

@@ -321,8 +321,8 @@ class Tracker:
     def _find_parents(self, client: "MlflowClient", system: str) -> list[str]:
         """The parents of a system, the oldest first; several where drivers without a common lock made one each."""
         condition = f"tags.`{LEVEL}` = 'system' AND tags.`{IDENTITY}` = '{self._identity(system)}'"
-        found = search_runs(client, self._experiment_id(client), condition)
-        return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))]
+        parents = search_runs(client, self._experiment_id(client), condition)
+        return [run.info.run_id for run in sorted(parents, key=lambda run: (run.info.start_time, run.info.run_id))]
 
     def _read_parent(self, client: "MlflowClient", system: str, run_id: str) -> _Parent:
         run = client.get_run(run_id)

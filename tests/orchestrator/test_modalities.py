@@ -126,5 +126,5 @@ def test_a_corpus_keeps_its_modalities_in_the_store(finished: Experiment) -> Non
 
 def test_a_system_that_makes_no_sense_with_one_modality_is_refused_in_a_sentence() -> None:
     configuration = load_configuration("demo", {"systems": ["if-mmin"]})
-    with pytest.raises(PlanError, match=r"if-mmin needs a corpus of at least 2 modalities.*1 \(x\); choose among fusion"):
+    with pytest.raises(PlanError, match=r"if-mmin needs a corpus of at least 2 modalities.*1 \(x\); choose among"):
         make_plan(configuration, make_corpus(modalities=ONE))

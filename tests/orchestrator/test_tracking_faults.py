@@ -184,10 +184,10 @@ def test_whatever_mlflow_raises_computing_goes_on(
 def test_this_machine_is_never_asked_through_a_proxy(
     address: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    paths: list[str] = []
 
     def answer(request: Request) -> Response:
-        asked.append(request.path)
+        paths.append(request.path)
         return Response("no", 404)
 
     for name in ("no_proxy", "NO_PROXY"):
@@ -196,7 +196,7 @@ def test_this_machine_is_never_asked_through_a_proxy(
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         address(uri)
         refusal()
-    assert asked
+    assert paths
     assert os.environ["NO_PROXY"].startswith("example.org,localhost,127.0.0.1")
 
 

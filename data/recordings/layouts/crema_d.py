@@ -6,7 +6,8 @@ processedResults/summaryTable.csv                      what those chose who hear
 VideoDemographics.csv                                  age, sex, race and ethnicity of the actors
 
 The label is the vote of those who heard and saw, `label_a` and `label_v` are the others, `intended` is the mood that
-was acted. A tie is no label. Sentences are the same in all moods, so that they are no text to recognise moods from.
+was acted. A clip whose vote is tied has no label. Sentences are the same in all
+moods, so moods cannot be recognised from them.
 """
 
 import csv

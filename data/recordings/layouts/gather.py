@@ -58,11 +58,11 @@ def by_stem(folder: Path, suffixes: Sequence[str], *, deep: bool = False) -> dic
 
     Of files that differ in their suffix alone the first in the order of the suffixes is taken.
     """
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     files = [path for path in children(folder, "**/*" if deep else "*") if path.suffix.lower() in suffixes]
     for path in sorted(files, key=lambda path: suffixes.index(path.suffix.lower())):
-        found.setdefault(path.stem, path)
-    return found
+        by_name.setdefault(path.stem, path)
+    return by_name
 
 
 def read_text(file: Path) -> str:

@@ -36,10 +36,10 @@ def read(folder: Path) -> Recordings:
         CorpusError: there are none.
     """
     sound, pictures = (by_stem(folder, (suffix,), deep=True) for suffix in (".wav", ".mp4"))
-    found = {match["name"]: match for stem in (*sound, *pictures) if (match := _NAME.match(stem))}
+    clips = {match["name"]: match for stem in (*sound, *pictures) if (match := _NAME.match(stem))}
     rows = [
         Row(_clip(match["name"], sound, pictures), _known(match))
-        for match in sorted(found.values(), key=lambda match: (match["actor"], match["name"]))
+        for match in sorted(clips.values(), key=lambda match: (match["actor"], match["name"]))
     ]
     spoken = [row for row in rows if row.columns["channel"] == "speech"]
     findings = []

@@ -67,11 +67,11 @@ def by_stem_below(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """The files below a folder by the names of their utterances, which those of folders in it are part of."""
     if not folder.is_dir():
         return {}
-    found = dict(by_stem(folder, suffixes))
+    files = dict(by_stem(folder, suffixes))
     for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
         prefix = inner.relative_to(folder).as_posix()
-        found |= {f"{prefix}/{stem}": path for stem, path in by_stem(inner, suffixes).items()}
-    return {normalise(name): path for name, path in found.items()}
+        files |= {f"{prefix}/{stem}": path for stem, path in by_stem(inner, suffixes).items()}
+    return {normalise(name): path for name, path in files.items()}
 
 
 def _clip(folder: Path, file: Path, cells: Mapping[str, str], folders: Mapping[str, Mapping[str, Path]]) -> Clip:
