@@ -206,8 +206,8 @@ def components_by_class(analysis: CorpusAnalysis) -> Drawing:
     labels = label(corpus.classes)
     figure = _draw_planes(analysis, labels, corpus.labels)
     caption = (
-        f"{_about_planes(analysis)} Classes that lie apart can be recognised from this modality's means alone; those that "
-        "mix may still differ in other directions or over time."
+        f"{_about_planes(analysis)} Classes that lie apart can be recognised from this modality's means alone; "
+        "those that mix may still differ in other directions or over time."
     )
     return _keyed("components_by_class", figure, caption, classes=labels)
 
