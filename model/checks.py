@@ -31,7 +31,7 @@ def check_system(system: System) -> None:
     """
     if not system.stages:
         raise UserError(f"{system.name}: a system needs at least one stage.")
-    names, modalities = ["evaluate"], _examples_of(system)
+    names, modalities = ["evaluate"], modalities_for(system)
     for stage, definition in system.stages.items():
         for earlier in definition.after:
             if earlier not in list(system.stages)[: list(system.stages).index(stage)]:
@@ -53,7 +53,7 @@ def check_system(system: System) -> None:
             )
 
 
-def _examples_of(system: System) -> tuple[Modality, ...]:
+def modalities_for(system: System) -> tuple[Modality, ...]:
     """Modalities of a corpus that it could be run on: those it needs, and others, one for each encoder."""
     others = [letter for letter in ascii_lowercase if letter not in system.needs]
     count = max(len(ENCODERS), system.fewest_modalities, len(system.needs))

@@ -19,13 +19,16 @@ from torch.nn import functional as F
 from ifmmin.data.batches import Batch, Examples, availability
 from ifmmin.data.conditions import Condition, ConditionSet
 from ifmmin.data.errors import UserError, listed, nearest
-from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream
+from ifmmin.model.definition import Losses, Network, Objective, Shape, StageDefinition, System, Upstream, Weights
 from ifmmin.model.draws import Generator, draw_availability
 from ifmmin.model.hyperparameters import TrainingHyperparameters, hyperparameter
 from ifmmin.model.program import Program
 
 INPUTS = ("features", "lengths", "available")
 """The arguments of a plain module's `forward`."""
+
+_MODULE = "module."
+"""What the names of a plain module's parameters begin with in its network."""
 
 OF_CORPUS = ("dimensions", "classes")
 """The arguments of its constructor that the corpus determines; all others are hyperparameters."""
@@ -62,8 +65,8 @@ def stage_of(
     """A stage that trains a plain module, see `system_of`.
 
     Args:
-        module: the class. With `after`, its method `start_from(upstream)` is called before training, with the weights
-            of the earlier stages as arrays, by the names of stage and parameter.
+        module: the class. With `after`, its method `start_from(upstream)` is called before training, with what
+            `state_dict()` of each earlier stage's module is, by the name of the stage.
         name: of the definition; by default that of the class in lower case, with hyphens.
         after: the stages of the same system whose weights it starts from.
         conditions: those that have a network each; `single` trains one on each modality.
@@ -172,7 +175,8 @@ class PlainObjective(Objective):
     def __init__(self, network: Network, hyperparameters: Any, examples: Examples, upstream: Upstream) -> None:
         super().__init__(network, hyperparameters, examples, upstream)
         if upstream:
-            self.network.module.start_from(upstream)  # type: ignore[operator]  # checked by `stage_of`
+            states = {stage: _state_of(weights) for stage, weights in upstream.items()}
+            self.network.module.start_from(states)  # type: ignore[operator]  # checked by `stage_of`
 
     def forward(self, batch: Batch, generator: Generator) -> Losses:
         """The losses of a batch."""
@@ -181,6 +185,14 @@ class PlainObjective(Objective):
             logits = self.network(batch, available)
         loss = F.cross_entropy(logits.float(), batch.labels)
         return Losses(loss, {"cls": loss})
+
+
+def _state_of(weights: Weights) -> dict[str, Tensor]:
+    """The weights of an earlier stage as its plain module knows them."""
+    plain = all(name.startswith(_MODULE) for name in weights)
+    return {
+        name.removeprefix(_MODULE) if plain else name: torch.from_numpy(value.copy()) for name, value in weights.items()
+    }
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def options(
     """The options of `ifmmin` itself."""
 
 
-for module in (run, search, plan, report, predict, status, track, systems, ui):
+for module in (run, search, plan, report, predict, status, track, ui):
     app.command(module.__name__.rpartition(".")[2], epilog=f"Example: {module.EXAMPLE}")(module.command)
 data.import_app.command("recordings", epilog=f"Example: {recordings.EXAMPLE}")(recordings.command)
+app.add_typer(systems.app, name="systems")
 app.add_typer(data.app, name="data")

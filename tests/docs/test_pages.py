@@ -9,7 +9,6 @@ from types import ModuleType
 import pytest
 
 import ifmmin
-from ifmmin.model.systems import DEFINITIONS, SYSTEMS, register
 from tests.docs.blocks import DOCS, PAGES, ROOT, blocks_of
 from tests.small import make_corpus
 
@@ -51,25 +50,18 @@ def test_no_page_or_picture_fetches_from_the_network() -> None:
     assert pictures == []
 
 
-@pytest.fixture
-def my_system() -> "ModuleType":
-    """The example, registered anew: another test may have registered it already."""
-    return load(DOCS / "examples" / "my_system.py")
-
-
-def test_the_example_of_a_system_learns(my_system: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("example", ["my_system", "experts"])
+def test_an_example_of_a_system_learns(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ifmmin.data.catalogue.find_corpus", lambda name, storage: make_corpus())  # noqa: ARG005
-    try:
-        assert register(my_system.SYSTEM) is SYSTEMS["my-system"]
-        trained = ifmmin.train("my-system", "small", hyperparameters={"epochs": 20, "batch_size": 8})
-    finally:
-        SYSTEMS.pop("my-system")
-        DEFINITIONS.pop("my-system")
+    file = str(DOCS / "examples" / f"{example}.py")
+    trained = ifmmin.train(file, "small", hyperparameters={"epochs": 40, "batch_size": 8, "learning_rate": 2e-3})
     scores = trained.scores.set_index("condition")["wa"]
     assert scores["avt"] > 0.6  # chance is a third
 
 
-@pytest.mark.parametrize(("page", "example"), [("add-a-system", "my_system"), ("own-corpus", "make_corpus")])
+@pytest.mark.parametrize(
+    ("page", "example"), [("add-a-system", "my_system"), ("add-a-system", "experts"), ("own-corpus", "make_corpus")]
+)
 def test_a_tutorial_shows_its_example_as_it_is(page: str, example: str) -> None:
     shown = {block.shown for block in blocks_of(DOCS / "tutorials" / f"{page}.md")}
     assert (DOCS / "examples" / f"{example}.py").read_text(encoding="utf-8") in shown

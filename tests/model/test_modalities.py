@@ -13,6 +13,7 @@ from ifmmin.data.batches import Batch, Examples, availability
 from ifmmin.data.conditions import Condition, all_conditions, missing_conditions
 from ifmmin.data.corpus import Corpus
 from ifmmin.data.modalities import AVT, Modality
+from ifmmin.model.conformance.training import hyperparameters_for, train_system, upstream_of
 from ifmmin.model.definition import Losses, Shape, StageDefinition, System
 from ifmmin.model.draws import draw_availability
 from ifmmin.model.encoders import Encodings, SpecificityEncoders, VectorEncoder
@@ -32,7 +33,6 @@ from ifmmin.model.stacking.training import train_stacked
 from ifmmin.model.systems import REFERENCE, SYSTEMS
 from ifmmin.model.systems.if_mmin import IFMMIN, InvariancePretraining, Targets
 from ifmmin.model.training import train
-from tests.model.test_systems import hyperparameters_for, train_system, upstream_of
 from tests.small import FOUR, ONE, TWO, make_corpus, with_gaps
 
 CORPORA = {

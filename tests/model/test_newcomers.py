@@ -14,6 +14,8 @@ from ifmmin.data.batches import Batch, Examples
 from ifmmin.data.conditions import Condition
 from ifmmin.data.errors import UserError
 from ifmmin.model.checks import check_system
+from ifmmin.model.conformance.checks import Subject, check_stacking
+from ifmmin.model.conformance.training import hyperparameters_for, train_interrupted, train_system
 from ifmmin.model.definition import Losses, Network, Shape, StageDefinition, System
 from ifmmin.model.draws import Generator
 from ifmmin.model.evaluation import predict
@@ -40,8 +42,6 @@ from tests.model.newcomers import (
     define,
     system_of,
 )
-from tests.model.test_stack import assert_stacked_as_alone
-from tests.model.test_systems import hyperparameters_for, train_interrupted, train_system
 from tests.small import ALL_CONDITIONS, make_corpus
 
 CORPUS = make_corpus(utterances=96)
@@ -83,7 +83,7 @@ def test_a_newcomer_repeats_resumes_and_predicts_without_batch_mates(system: Sys
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("system", STACKABLE, ids=lambda system: system.name)
 def test_a_newcomer_in_a_stack_comes_out_as_it_does_alone(system: System) -> None:
-    assert_stacked_as_alone(system)
+    check_stacking(Subject.of(system))
 
 
 def test_a_mixture_has_all_of_its_experts() -> None:

@@ -6,11 +6,12 @@ import torch
 
 from ifmmin.data.batches import Examples
 from ifmmin.data.conditions import Condition
+from ifmmin.model.conformance.training import train_system
 from ifmmin.model.evaluation import predict
 from ifmmin.model.protocols import PROTOCOLS, draw_conditions, drop_block, drop_frames, run_protocol
 from ifmmin.model.run import stage_generator
 from ifmmin.model.systems import SYSTEMS
-from tests.model.test_systems import CORPUS, train_system
+from tests.model.test_systems import CORPUS
 from tests.small import ALL_CONDITIONS, LETTERS
 
 

@@ -1,4 +1,4 @@
-"""Runs that train as one come out as each does alone; a system is tested by being registered."""
+"""Runs that train as one: their steps, their interruptions and failures; that each comes out as alone, a check says."""
 
 from dataclasses import replace
 
@@ -7,29 +7,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ifmmin.data.corpus import Corpus, Fold, Sequences
-from ifmmin.model.definition import System, Weights
+from ifmmin.data.corpus import Corpus, Sequences
+from ifmmin.model.conformance.checks import RUNS
+from ifmmin.model.conformance.corpora import with_uneven_sets
+from ifmmin.model.conformance.training import Interrupting, hyperparameters_for
+from ifmmin.model.definition import Weights
 from ifmmin.model.history import Checkpoint
 from ifmmin.model.run import DivergedError, Start, Trained, TrainingRun
 from ifmmin.model.stacking.stack import Stack
 from ifmmin.model.stacking.training import train_stacked
 from ifmmin.model.systems.if_mmin import PRETRAINING
 from ifmmin.model.training import clip_gradients, train
-from tests.model.test_systems import EACH_SYSTEM, Interrupting, hyperparameters_for, upstream_of
 from tests.small import make_corpus
-
-RUNS = [(1, 0), (2, 0), (1, 1), (3, 2)]
-"""Fold and seed."""
 
 
 def uneven(dtype: type) -> Corpus:
-    """A corpus whose folds have training and validation sets of different sizes."""
-    corpus = make_corpus(utterances=80)
-    order = np.random.default_rng(3).permutation(80)
-    cuts = {1: (40, 60), 2: (35, 64), 3: (48, 60)}
-    folds = {fold: Fold(*np.split(order, cut)) for fold, cut in cuts.items()}
-    sequences = {m: Sequences(parts.values.astype(dtype), parts.offsets) for m, parts in corpus.sequences.items()}
-    return replace(corpus, folds=folds, sequences=sequences)
+    return with_uneven_sets(make_corpus(utterances=80), dtype)
 
 
 def completed(result: Trained | DivergedError) -> Trained:
@@ -39,35 +32,6 @@ def completed(result: Trained | DivergedError) -> Trained:
 
 def largest_difference(first: Weights, second: Weights) -> float:
     return max(float(np.abs(value - second[name]).max()) for name, value in first.items())
-
-
-def assert_stacked_as_alone(system: System) -> None:
-    """Two epochs of four runs of every stage, trained as one and each alone, in float64."""
-    corpus = uneven(np.float64)
-    earlier: list[dict[str, Trained]] = [{} for _ in RUNS]
-    for stage, definition in system.stages.items():
-        hyperparameters = hyperparameters_for(definition, epochs=2)
-        starts = [
-            Start(*run, upstream_of(system, definition, trained, corpus.letters))
-            for run, trained in zip(RUNS, earlier, strict=True)
-        ]
-        networks = definition.networks(corpus.letters)
-        for condition in networks[:: max(1, len(networks) // 2)]:
-            together = train_stacked(definition, hyperparameters, corpus, starts, condition=condition)
-            alone = [train(definition, hyperparameters, corpus, start, condition=condition) for start in starts]
-            for one, other, trained in zip(map(completed, together), alone, earlier, strict=True):
-                # Adam divides by the size of a gradient, and so magnifies the rounding of a small one.
-                assert largest_difference(one.weights, other.weights) < 1e-6
-                for epoch, expected in zip(one.history, other.history, strict=True):
-                    assert epoch.losses == pytest.approx(expected.losses, rel=1e-7)
-                    assert replace(epoch, losses={}, seconds=0) == replace(expected, losses={}, seconds=0)
-                trained[f"{stage}-{condition}" if condition else stage] = other
-
-
-@pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("system", EACH_SYSTEM)
-def test_each_of_several_runs_comes_out_as_it_does_alone(system: System) -> None:
-    assert_stacked_as_alone(system)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])

@@ -8,11 +8,11 @@ import torch
 
 from ifmmin.data.batches import Examples
 from ifmmin.data.corpus import Corpus
+from ifmmin.model.conformance.training import hyperparameters_for, upstream_of
 from ifmmin.model.run import Start, Trained, TrainingRun, removed_in_training
 from ifmmin.model.stacking.training import train_stacked
 from ifmmin.model.systems import REFERENCE, SYSTEMS
 from ifmmin.model.training import train
-from tests.model.test_systems import hyperparameters_for, upstream_of
 from tests.small import make_corpus
 
 CORPUS = make_corpus()
