@@ -244,8 +244,7 @@ class Tracker:
             "configuration.yaml": yaml.safe_dump(configuration, sort_keys=False).encode(),
         }
         if outside := outside_systems().get(system):
-            program = outside.program
-            others |= {f"program/{program.file_of(name)}": text.encode() for name, text in program.texts.items()}
+            others |= {f"program/{outside.program.file_of(n)}": t.encode() for n, t in outside.program.texts.items()}
         losses = Losses()
         with losses.allow("tables, figures and predictions"):
             _write_report(client, run_id, report_of(report, system), others)

@@ -47,6 +47,8 @@ class Padding(Sound):
 class Counting(Sound):
     """Changes a buffer in evaluation."""
 
+    seen: Tensor
+
     def means(self, features: dict[str, Tensor], lengths: dict[str, Tensor]) -> Tensor:
         self.seen += 1
         return super().means(features, lengths)
