@@ -219,9 +219,9 @@ def _network_of(module: type[nn.Module], taken: tuple[str, ...]) -> Callable[[Sh
 
 def _systems(module: ModuleType) -> list[str]:
     """The names of what a module defines that can be a system: a `System`, or else classes of plain modules."""
-    own = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    systems = [name for name, value in own.items() if isinstance(value, System)]
-    return systems or [name for name, value in own.items() if _is_plain(value, module)]
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    systems = [name for name, value in public.items() if isinstance(value, System)]
+    return systems or [name for name, value in public.items() if _is_plain(value, module)]
 
 
 def _is_plain(value: object, module: ModuleType) -> bool:

@@ -316,9 +316,9 @@ def _hash(texts: Sequence[str]) -> str:
 
 def _line_of(error: BaseException, root: str) -> str:
     """The line of a program at which an error was raised, as part of a sentence."""
-    found, trace = "", error.__traceback__
+    line, trace = "", error.__traceback__
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(root):
-            found = f" at line {trace.tb_lineno} of {trace.tb_frame.f_code.co_filename}"
+            line = f" at line {trace.tb_lineno} of {trace.tb_frame.f_code.co_filename}"
         trace = trace.tb_next
-    return found
+    return line

@@ -239,7 +239,7 @@ def check_determinism(subject: Subject) -> None:
 
 
 def check_resumption(subject: Subject) -> None:
-    """Interrupted after an epoch and resumed, it comes to the same bits."""
+    """Interrupted after an epoch and resumed, it gives the same bits."""
     resumed = train_system(subject.system, subject.corpus, train=train_interrupted, epochs=2)
     difference = _first_difference(resumed, subject.trained)
     histories = [

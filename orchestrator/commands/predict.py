@@ -75,7 +75,9 @@ def command(
     if inputs is not None:
         _predict_features(opened, runs, inputs, output, every_condition=every_condition)
     else:
-        elsewhere = _extractors(extract or [])
+        from ifmmin.orchestrator.importing import parse_extract
+
+        elsewhere = parse_extract(extract or []) or {}
         _predict_recordings(opened, runs, recordings or [], output, elsewhere, every, every_condition=every_condition)
 
 
@@ -121,16 +123,6 @@ def _predict_recordings(
     _write(frame, output)
     pictures = [_draw(part, str(name), experiment.corpus.classes, output) for name, part in frame.groupby("recording")]
     typer.echo(f"{len(frame):,} windows of {every:g} s: {output}, drawn in {listed([str(file) for file in pictures])}")
-
-
-def _extractors(words: list[str]) -> dict[str, str]:
-    chosen = {}
-    for word in words:
-        letter, equals, extractor = word.partition("=")
-        if not equals or not extractor:
-            raise UserError(f"--extract {word}: write a letter and an extractor, such as t=hf-text:models/bert.")
-        chosen[letter] = extractor
-    return chosen
 
 
 def _write(frame: "pd.DataFrame", output: Path) -> None:

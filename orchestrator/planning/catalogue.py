@@ -195,15 +195,15 @@ def find_systems(names: Sequence[str]) -> list[str]:
     Raises:
         UserError: a name is unknown, a program cannot be loaded, or two systems have one name.
     """
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for word in names:
         name = _find_system(word)
-        if name in found:
+        if name in words:
             raise UserError(
-                f"systems: {found[name]} and {word} are both called '{name}'; leave one out, or rename one."
+                f"systems: {words[name]} and {word} are both called '{name}'; leave one out, or rename one."
             )
-        found[name] = word
-    return list(found)
+        words[name] = word
+    return list(words)
 
 
 def _find_system(word: str) -> str:
