@@ -1,6 +1,7 @@
 """The command line in a process of its own, as users type it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,13 @@ def start(folder: Path, *arguments: str, gate: Gate | None = None) -> "subproces
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=_take_ctrl_c,
     )
+
+
+def _take_ctrl_c() -> None:
+    """As in a terminal, wherever the tests run: a shell's background jobs ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
