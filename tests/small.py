@@ -1,6 +1,5 @@
 """Small made-up corpora and batches for tests."""
 
-
 import torch
 
 from ifmmin.data.batches import Batch

@@ -13,7 +13,7 @@ import ray
 import torch
 
 from ifmmin.data.corpus import Corpus, Sequences
-from ifmmin.orchestrator.execution import scheduler
+from ifmmin.orchestrator.execution import resources, scheduler
 from ifmmin.orchestrator.execution.events import (
     ClusterChanged,
     EpochEnded,
@@ -239,6 +239,7 @@ class Starved(Workers):
 def test_a_stage_that_is_out_of_gpu_memory_gets_more_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(configure(1, folds="1"), CORPUS)
     monkeypatch.setattr(scheduler, "Workers", Starved)
+    monkeypatch.setattr(resources, "_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
     record = run(plan, Store(tmp_path), Compute(workers=1))
     assert sorted(record.outcome.done) == sorted(plan.stages)
     pretrain, train, evaluate = plan.runs[0].stages.values()

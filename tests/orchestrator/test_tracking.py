@@ -99,6 +99,7 @@ def test_artifacts_have_tables_predictions_figures_and_the_configuration(
     names = {str(file.relative_to(folder)) for file in folder.rglob("*.*")}
     drawn = {"scores_by_condition", "cost_of_missing_modalities", "confusion_matrices", "loss_curves"}
     drawn |= {"invariance_curve", "invariant_features", "reliability_diagrams"}
+    drawn |= {f"corpus/{name}" for name in ("lengths", "classes_by_set", "components_by_class")}
     figures = {f"figures/{name}.{kind}" for name in drawn for kind in ("png", "pdf")}
     tables = {"table.md", "table.tex", "table.csv", "times.csv", "scores.csv", "predictions.parquet", "calibration.csv"}
     assert names == figures | tables | {"configuration.yaml", "report.html"}
