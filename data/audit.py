@@ -179,27 +179,32 @@ def _described(corpus: Corpus, leak: Leak, texts: Severity) -> tuple[Severity, s
     """
     one, other = leak.sets
     names, plural = listed(leak.names, _NAMES), leak.count != 1
-    some = f"{leak.count:,} {{}}{'s' if plural else ''} of fold {leak.fold} "
+
+    def some(what: str) -> str:
+        return f"{leak.count:,} {what}{'s' if plural else ''} of fold {leak.fold} "
+
+    def rows(shared: str) -> str:
+        return f"{some(f'{other} utterance')}{shared} as {'those' if plural else 'one'} of {one}: {names}"
+
     both = f"{'are' if plural else 'is'} in both {one} and {other}: {names}"
-    rows = some.format(f"{other} utterance") + f"{{}} as {'those' if plural else 'one'} of {one}: {names}"
     have = "have" if plural else "has"
     of = "" if len(leak.of) == len(corpus.letters) else f" in {leak.of}"
     tokens = any(modality.letter == leak.of and modality.encoder == "textcnn" for modality in corpus.modalities)
     few_words: Severity = "note" if tokens and len(corpus.letters) > 1 else "warning"
     match leak.kind:
         case "utterance":
-            return "error", "overlap", some.format("utterance") + both
+            return "error", "overlap", some("utterance") + both
         case "features":
-            return few_words, "same features", rows.format(f"{have} the same features{of}")
+            return few_words, "same features", rows(f"{have} the same features{of}")
         case "similar features":
-            return few_words, "similar features", rows.format(f"{have} nearly the same features{of}")
+            return few_words, "similar features", rows(f"{have} nearly the same features{of}")
         case "transcript":
-            return texts, "same transcript", rows.format(f"{have} the same transcript")
+            return texts, "same transcript", rows(f"{have} the same transcript")
         case "dialogue":
             severity: Severity = "warning" if "train" in leak.sets else "note"
-            return severity, "same dialogue", some.format("dialogue") + both
+            return severity, "same dialogue", some("dialogue") + both
         case "speaker":
-            return "warning", "speakers", some.format("speaker") + both + ", so results depend on the speaker"
+            return "warning", "speakers", some("speaker") + both + ", so results depend on the speaker"
 
 
 def _tested(corpus: Corpus) -> list[Finding]:
