@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from ifmmin.data.catalogue import folder_for
 from ifmmin.data.corpus import Corpus, Fold, Sequences, write_corpus
-from ifmmin.model.systems import DEFINITIONS, SYSTEMS, register
+from ifmmin.model.systems import register
 from ifmmin.orchestrator.analysis.experiment import Analysis, analyse
 from ifmmin.orchestrator.analysis.results import load_results
 from ifmmin.orchestrator.execution.cluster import ray_session
@@ -76,16 +76,10 @@ def trained(finished_experiment: Experiment, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def newcomers() -> Iterator[None]:
+def newcomers() -> None:
     """The systems of `tests.model.newcomers` are registered."""
-    systems, definitions = set(SYSTEMS), set(DEFINITIONS)
     for system in NEWCOMERS.values():
         register(system)
-    yield
-    for name in SYSTEMS.keys() - systems:
-        del SYSTEMS[name]
-    for name in DEFINITIONS.keys() - definitions:
-        del DEFINITIONS[name]
 
 
 def inputs_of(corpus: Corpus, fold: int, root: Path) -> Path:
