@@ -26,7 +26,14 @@ def _no_systems_are_left() -> Iterator[None]:
     """What a test adds to the systems is gone after it."""
     module = sys.modules.get("ifmmin.model.systems")
     before = set(module.SYSTEMS) if module else None
+    planning = sys.modules.get("ifmmin.orchestrator.planning.catalogue")
+    outside = dict(planning._OUTSIDE) if planning else {}
     yield
+    planning = sys.modules.get("ifmmin.orchestrator.planning.catalogue")
+    if planning:
+        planning._OUTSIDE.clear()
+        planning._OUTSIDE.update(outside)
+        planning._catalogue.cache_clear()
     module = sys.modules.get("ifmmin.model.systems")
     if module is None:
         return
