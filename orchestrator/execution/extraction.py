@@ -29,11 +29,10 @@ from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.events import ClusterChanged, Tick, Waiting
 from ifmmin.orchestrator.execution.features import Contents, FeatureRecord, FeatureStore, key_of
 from ifmmin.orchestrator.execution.interruption import raise_if_interrupted
-from ifmmin.orchestrator.execution.resources import Shortage, describe_cluster, device_of, slots
+from ifmmin.orchestrator.execution.resources import Room, device_of
 from ifmmin.orchestrator.planning.configuration import Compute
 from ifmmin.orchestrator.store import Store, StoreError
 
-LOOK_EVERY_S = 5.0
 TICK_S = 0.25
 TASK_S = 4.0
 """About how long a task should take: long beside what Ray needs for one, short beside the whole."""
@@ -43,9 +42,6 @@ MOST_AT_ONCE = 64
 
 OF_ONE_FILE = 32
 """Clips of one file in one task; for the next ones the file is read from its beginning again."""
-
-LOOKAHEAD = 2
-"""Tasks submitted to Ray for each one that can run."""
 
 ATTEMPTS = 2
 """How often a clip that ends its process is computed alone."""
@@ -313,21 +309,20 @@ class _Run:
         self._features = FeatureStore(store)
         self._running: dict[Any, list[Unit]] = {}
         self._device = device_of(compute)
-        self._shortage = Shortage(compute, self._device)
-        self._looked, self._description, self._places, self._window = -LOOK_EVERY_S, "", 1, 0
+        self._room = Room(compute, self._device)
 
     def events(self) -> Iterator[ExtractionEvent]:
         """The events until everything is done."""
         while self._work or self._running:
             raise_if_interrupted()
-            yield from self._look_around()
-            while self._work and len(self._running) < self._window:
+            yield from self._room.look()
+            while self._work and len(self._running) < self._room.window:
                 self._submit(self._work.take(self._sizes()))
             ray.wait(list(self._running), timeout=TICK_S)
             ended, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
             for reference in ended:
                 yield from self._settle(self._running.pop(reference), reference)
-            yield self._progress.event(self._places)
+            yield self._progress.event(self._room.places)
             yield Tick()
 
     def cancel(self) -> None:
@@ -336,20 +331,6 @@ class _Run:
             for reference in self._running:
                 ray.cancel(reference, force=True)
         self._running.clear()
-
-    def _look_around(self) -> Iterator[ExtractionEvent]:
-        """Check the cluster's resources from time to time."""
-        if time.monotonic() - self._looked < LOOK_EVERY_S:
-            return
-        self._looked = time.monotonic()
-        self._places = slots(self._compute)
-        possible = slots(self._compute.model_copy(update={"workers": None}))
-        # Where the cluster has room for more tasks than there are to be, Ray must not hold more than those.
-        self._window = LOOKAHEAD * self._places if self._places == possible else self._places
-        if (description := describe_cluster()) != self._description:
-            self._description = description
-            yield ClusterChanged(description)
-        yield from self._shortage.look()
 
     def _sizes(self) -> dict[str, int]:
         """How many files a task should read, by letter; one until it is known how long they take."""

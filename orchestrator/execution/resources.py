@@ -9,8 +9,14 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ifmmin.data.errors import UserError
-from ifmmin.orchestrator.execution.events import Waiting
+from ifmmin.orchestrator.execution.events import ClusterChanged, Waiting
 from ifmmin.orchestrator.planning.configuration import Compute
+
+LOOK_EVERY_S = 5.0
+
+LOOKAHEAD = 2
+"""Tasks submitted to Ray for each one that can run: enough that a worker never waits for the driver, few enough that
+early runs are finished before late ones start."""
 
 SAY_EVERY_S = 60.0
 SILENT_FOR_S = 30.0
@@ -112,6 +118,38 @@ class Shortage:
         why = "compute.device is cuda, but " if self._needed == "GPU" and self._compute.device == "cuda" else ""
         sentence = f"{why}there is no {self._needed} for the stages on {describe_cluster()}; {remedy}."
         return sentence if why else sentence[0].upper() + sentence[1:]
+
+
+class Room:
+    """How many tasks the cluster has room for, looked at from time to time.
+
+    Attributes:
+        places: how many tasks can run at once.
+        window: how many to submit to Ray.
+    """
+
+    def __init__(self, compute: Compute, device: str) -> None:
+        self.places, self.window = 1, 0
+        self._compute, self._shortage = compute, Shortage(compute, device)
+        self._looked, self._description = -LOOK_EVERY_S, ""
+
+    def look(self) -> Iterator[ClusterChanged | Waiting]:
+        """What has changed, if it is time to look.
+
+        Raises:
+            ResourceError: the cluster lacks what every task needs, and cannot grow.
+        """
+        if time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        self.places = slots(self._compute)
+        possible = slots(self._compute.model_copy(update={"workers": None}))
+        # Where the cluster has room for more tasks than there are to be, Ray must not hold more than those.
+        self.window = LOOKAHEAD * self.places if self.places == possible else self.places
+        if (description := describe_cluster()) != self._description:
+            self._description = description
+            yield ClusterChanged(description)
+        yield from self._shortage.look()
 
 
 def may_grow() -> bool | None:

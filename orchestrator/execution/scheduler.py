@@ -1,6 +1,5 @@
 """Carries out a schedule on Ray and yields events. It knows stages, keys and resources, no models or metrics."""
 
-import time
 from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +12,6 @@ from ray.exceptions import RayError, RayTaskError
 from ifmmin.data.corpus import Corpus
 from ifmmin.orchestrator.execution.cluster import ray_session
 from ifmmin.orchestrator.execution.events import (
-    ClusterChanged,
     EpochEnded,
     Event,
     Failed,
@@ -26,7 +24,7 @@ from ifmmin.orchestrator.execution.events import (
 )
 from ifmmin.orchestrator.execution.interruption import raise_if_interrupted
 from ifmmin.orchestrator.execution.mailbox import collect
-from ifmmin.orchestrator.execution.resources import Shortage, describe_cluster, slots
+from ifmmin.orchestrator.execution.resources import LOOKAHEAD, Room
 from ifmmin.orchestrator.execution.schedule import Retry, Schedule, Stop
 from ifmmin.orchestrator.execution.workers import SecondsOrFailure, Workers
 from ifmmin.orchestrator.planning.configuration import Compute
@@ -34,14 +32,9 @@ from ifmmin.orchestrator.planning.plan import Plan, stages_to_run
 from ifmmin.orchestrator.planning.stage import Stage
 from ifmmin.orchestrator.store import Store, StoreError
 
-LOOK_EVERY_S = 5.0
 TICK_S = 0.25
 SHORT_S = 0.25
 """Stages shorter than this are submitted several at once: Ray needs some milliseconds for each task."""
-
-LOOKAHEAD = 2
-"""Tasks submitted to Ray for each one that can run: enough that a worker never waits for the driver, few enough that
-early runs are finished before late ones start."""
 
 
 def run_plan(plan: Plan, corpus: Corpus, store: Store, compute: Compute) -> Generator[Event, None, None]:
@@ -72,12 +65,11 @@ class Scheduler:
 
     def __init__(self, workers: Workers, store: Store) -> None:
         self.schedule = Schedule(workers.compute.retries, workers.share)
-        self._workers, self._store, self._compute = workers, store, workers.compute
+        self._workers, self._store = workers, store
         self._stages: dict[str, Stage] = {}
         self._running: dict[Any, Sequence[Stage]] = {}
         self._seconds: dict[Hashable, float] = {}
-        self._looked, self._description, self._places, self._window = -LOOK_EVERY_S, "", 1, 0
-        self._shortage = Shortage(workers.compute, workers.device)
+        self._room = Room(workers.compute, workers.device)
 
     def add(self, stages: Sequence[Stage]) -> list[Event]:
         """Add stages that are not in the store, see `Schedule.add`."""
@@ -95,7 +87,7 @@ class Scheduler:
             ResourceError: the cluster lacks what every stage needs, and cannot grow.
         """
         raise_if_interrupted()
-        yield from self._look_around()
+        yield from self._room.look()
         self._submit()
         if watched := [*self._running, *wake]:
             ray.wait(watched, timeout=TICK_S)
@@ -118,7 +110,7 @@ class Scheduler:
         self._running.clear()
 
     def _submit(self) -> None:
-        while len(self._running) < self._window:
+        while len(self._running) < self._room.window:
             stages = self.schedule.take(self._size)
             if not stages:
                 return
@@ -126,25 +118,11 @@ class Scheduler:
 
     def _size(self, stage: Stage, alike: int) -> int:
         """How many stages one task should compute: those that train as one, or several that are short one by one."""
-        together = self._workers.runs_per_task(alike, self._places) if stage.action == "train" else 1
+        together = self._workers.runs_per_task(alike, self._room.places) if stage.action == "train" else 1
         if together > 1 or stage.kind not in self._seconds:
             return together
         short = ceil(SHORT_S / max(self._seconds[stage.kind], 1e-3))
-        return min(short, ceil(alike / (LOOKAHEAD * self._places)))
-
-    def _look_around(self) -> Iterator[Event]:
-        """Check the cluster's resources from time to time."""
-        if time.monotonic() - self._looked < LOOK_EVERY_S:
-            return
-        self._looked = time.monotonic()
-        self._places = slots(self._compute)
-        possible = slots(self._compute.model_copy(update={"workers": None}))
-        # Where the cluster has room for more stages than there are to run, Ray must not hold more than those.
-        self._window = LOOKAHEAD * self._places if self._places == possible else self._places
-        if (description := describe_cluster()) != self._description:
-            self._description = description
-            yield ClusterChanged(description)
-        yield from self._shortage.look()
+        return min(short, ceil(alike / (LOOKAHEAD * self._room.places)))
 
     def _settle(self, stage: Stage, outcome: SecondsOrFailure) -> Iterator[Event]:
         if isinstance(outcome, StageFailure):
